@@ -1,0 +1,25 @@
+"""The library behind the notebooks: thin, so that it can be read in an evening.
+
+The modules build on each other in this order, and import only upwards:
+data, objectives, models, training, figures, widgets, checks.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+__all__ = [
+    "checks",
+    "data",
+    "figures",
+    "models",
+    "objectives",
+    "training",
+    "widgets",
+]
+
+
+def __getattr__(name):
+    """Import a module when it is first used, so that `import vaelib` stays cheap."""
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,192 @@
+"""The networks of the course: an autoencoder and the variational autoencoder.
+
+Both map x (B, D) through one hidden layer of H units to Z latents and back. Every one
+takes a `seed` for its initial weights, so that building it disturbs nothing else.
+"""
+
+import io
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vaelib import objectives
+from vaelib.data import ASSETS, asset_bytes, check_unit_interval
+
+ACTIVATIONS = {
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "identity": nn.Identity,
+}
+# Keeps sigma above zero where softplus underflows (inputs below about -100 in float32).
+SIGMA_FLOOR = 1e-6
+
+
+def _activation(name: str) -> nn.Module:
+    if name not in ACTIVATIONS:
+        known = ", ".join(ACTIVATIONS)
+        raise ValueError(f"unknown activation {name!r}: choose one of {known}")
+    return ACTIVATIONS[name]()
+
+
+def _check_widths(**widths: int) -> None:
+    for name, width in widths.items():
+        if isinstance(width, bool) or not isinstance(width, int) or width < 1:
+            raise ValueError(f"{name} is {width!r} but must be a whole number above 0")
+
+
+def _check_last_axis(x: Tensor, width: int, name: str) -> None:
+    if x.shape[-1:] != (width,):
+        raise ValueError(
+            f"{name} has shape {tuple(x.shape)} but its last axis must be {width}, "
+            "the width that this model was built for; use x.flatten(1) for images"
+        )
+
+
+def _check_mean(data_mean: Tensor, input_dim: int) -> Tensor:
+    if data_mean.shape != (input_dim,):
+        raise ValueError(
+            f"data_mean has shape {tuple(data_mean.shape)} but must be ({input_dim},): "
+            "use train.mean(0)"
+        )
+    check_unit_interval(data_mean, "data_mean")
+    return data_mean.detach().clone()
+
+
+def _seeded_linears(seed: int, *sizes: tuple[int, int]) -> list[nn.Linear]:
+    # nn.Linear draws its weights from the global generator, which is put back after.
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return [nn.Linear(inputs, outputs) for inputs, outputs in sizes]
+
+
+class Autoencoder(nn.Module):
+    """x (B, D) to a code z (B, Z) and back, with nothing random about it.
+
+    The output is linear, for the squared error; with activation="identity" the whole
+    network is. `data_mean` (D,) centres the input and starts the output at the mean.
+    Raises ValueError for widths below 1, an unknown activation or a wrong data_mean.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        h_dim: int = 200,
+        z_dim: int = 20,
+        activation: str = "relu",
+        data_mean: Tensor | None = None,
+        seed: int = 0,
+    ):
+        super().__init__()
+        _check_widths(input_dim=input_dim, h_dim=h_dim, z_dim=z_dim)
+        self.activation = _activation(activation)
+        self.img_2hid, self.hid_2z, self.z_2hid, self.hid_2img = _seeded_linears(
+            seed, (input_dim, h_dim), (h_dim, z_dim), (z_dim, h_dim), (h_dim, input_dim)
+        )
+        self.register_buffer("data_mean", torch.zeros(input_dim))
+        if data_mean is not None:
+            self.data_mean = _check_mean(data_mean, input_dim)
+            self.hid_2img.bias.data.copy_(self.data_mean)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The code of each x: (B, D) to (B, Z)."""
+        _check_last_axis(x, self.img_2hid.in_features, "x")
+        return self.hid_2z(self.activation(self.img_2hid(x - self.data_mean)))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The reconstruction from a code: (B, Z) to (B, D)."""
+        _check_last_axis(z, self.z_2hid.in_features, "z")
+        return self.hid_2img(self.activation(self.z_2hid(z)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Encode and decode: (B, D) to x_reconstructed (B, D)."""
+        return self.decode(self.encode(x))
+
+
+class VariationalAutoEncoder(nn.Module):
+    """q(z|x) = N(mu, sigma^2) by an encoder, p(x|z) by a decoder, p(z) = N(0, I).
+
+    p(x|z) is Bernoulli for each pixel, or, with `sigma_x` given, Gaussian with that
+    standard deviation. `data_mean` (D,) centres the input and starts the decoder there.
+    Raises ValueError for widths below 1, an unknown activation, a wrong data_mean or a
+    non-positive sigma_x. (Kingma and Welling 2014)
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        h_dim: int = 200,
+        z_dim: int = 20,
+        activation: str = "relu",
+        sigma_x: float | None = None,
+        data_mean: Tensor | None = None,
+        seed: int = 0,
+    ):
+        super().__init__()
+        _check_widths(input_dim=input_dim, h_dim=h_dim, z_dim=z_dim)
+        if sigma_x is not None:
+            objectives.check_sigma(torch.as_tensor(sigma_x), "sigma_x")
+        self.sigma_x = sigma_x
+        self.activation = _activation(activation)
+        self.img_2hid, self.hid_2mu, self.hid_2sigma = _seeded_linears(
+            seed, (input_dim, h_dim), (h_dim, z_dim), (h_dim, z_dim)
+        )
+        self.z_2hid, self.hid_2img = _seeded_linears(
+            seed + 1, (z_dim, h_dim), (h_dim, input_dim)
+        )
+        self.register_buffer("data_mean", torch.zeros(input_dim))
+        if data_mean is not None:
+            self.data_mean = _check_mean(data_mean, input_dim)
+            # Clamped: a pixel that is always black would ask for a bias of -infinity.
+            self.hid_2img.bias.data.copy_(self.data_mean.logit(eps=1e-3))
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and sigma of q(z|x), sigma > 0: (B, D) to two of (B, Z)."""
+        _check_last_axis(x, self.img_2hid.in_features, "x")
+        h = self.activation(self.img_2hid(x - self.data_mean))  # (B, H)
+        return self.hid_2mu(h), F.softplus(self.hid_2sigma(h)) + SIGMA_FLOOR
+
+    def decode_logits(self, z: Tensor) -> Tensor:
+        """The logit of every pixel's mean: (B, Z) or (K, B, Z) to the same with D."""
+        _check_last_axis(z, self.z_2hid.in_features, "z")
+        return self.hid_2img(self.activation(self.z_2hid(z)))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Every pixel's mean, in [0, 1]: (B, Z) or (K, B, Z) to the same with D."""
+        return torch.sigmoid(self.decode_logits(z))
+
+    def forward(self, x: Tensor, generator=None) -> tuple[Tensor, Tensor, Tensor]:
+        """x_reconstructed (B, D) from one sampled z, and mu, sigma (B, Z)."""
+        mu, sigma = self.encode(x)
+        z = objectives.sample_gaussian(mu, sigma, generator)
+        return self.decode(z), mu, sigma
+
+    def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x|z): x (B, D), z (B, Z) or (K, B, Z), to (B,) or (K, B), in nats."""
+        if self.sigma_x is None:
+            return objectives.bernoulli_log_likelihood(x, self.decode_logits(z))
+        return objectives.gaussian_log_likelihood(x, self.decode(z), self.sigma_x)
+
+
+def load_weights(model: nn.Module, name: str, folder: Path = ASSETS) -> nn.Module:
+    """Fill `model` with the bundled checkpoint `name` and return it.
+
+    Raises FileNotFoundError or RuntimeError for a missing or damaged file, ValueError
+    for a checkpoint whose layers have other shapes than the model's.
+    """
+    content = asset_bytes(f"checkpoints/{name}.pt", folder)
+    weights = torch.load(io.BytesIO(content), weights_only=True)
+    wanted = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in weights.items()}
+    for key in sorted(wanted.keys() | found.keys()):
+        if wanted.get(key) != found.get(key):
+            raise ValueError(
+                f"checkpoint {name!r} does not fit this model: {key} is "
+                f"{found.get(key, 'absent')} there but {wanted.get(key, 'absent')} "
+                "here; build the model with the widths of assets/README.md"
+            )
+    model.load_state_dict(weights)
+    return model
