@@ -1,7 +1,7 @@
 """The data sets of the course: cats with four knobs, MNIST, and its two look-alikes.
 
 Images are rows of floats in [0, 1], (N, 784), with 0 the background; labels are (N,)
-integers. Cats are drawn, MNIST is bundled, Fashion-MNIST and KMNIST are downloaded once.
+integers. Cats are drawn, MNIST is bundled, Fashion-MNIST and KMNIST are downloaded.
 """
 
 import gzip

@@ -1,8 +1,8 @@
 """Log-likelihoods, the Gaussian KL and the bounds made of them, in nats per example.
 
-Everywhere: x (B, D) data, z (B, Z) or (K, B, Z) latent, mu and sigma (B, Z) the mean and
-the standard deviation of q(z|x). Pixels and latents are summed; the batch is left alone,
-so that the caller decides how to average it.
+Everywhere: x (B, D) data, z (B, Z) or (K, B, Z) latent, mu and sigma (B, Z) the mean
+and the standard deviation of q(z|x). Pixels and latents are summed; the batch is left
+alone, so that the caller decides how to average it.
 
 A *model* here is anything with `encode(x) -> (mu, sigma)` and `log_likelihood(x, z)`.
 """
@@ -20,7 +20,7 @@ LOG_2PI = math.log(2 * math.pi)
 
 
 def check_sigma(sigma: Tensor, name: str = "sigma") -> None:
-    """Raise ValueError unless every entry of `sigma` is positive (NaN is let through)."""
+    """Raise ValueError if an entry of `sigma` is not positive (NaN is let through)."""
     if not is_capturing(sigma) and (sigma <= 0).any():
         raise ValueError(
             f"{name} must be positive but has an entry of {sigma.min().item():.4g}: "
@@ -176,9 +176,7 @@ def negative_elbo(model, x: Tensor, generator=None) -> Tensor:
     return -elbo(model, x, generator=generator).elbo
 
 
-def importance_weighted_bound(
-    model, x: Tensor, samples: int, generator=None
-) -> Tensor:
+def importance_weighted_bound(model, x: Tensor, samples: int, generator=None) -> Tensor:
     """log (1/K) sum_k p(x, z_k) / q(z_k|x): tighter than the ELBO for K > 1.
 
     x (B, D). Returns (B,), in nats; with K = 1 it is an ELBO whose KL is sampled too.

@@ -5,7 +5,6 @@ step is one captured CUDA graph. Losses are functions of (model, x, generator) t
 return one number per example, (B,), in nats; they are averaged over the batch here.
 """
 
-import copy
 import math
 import time
 import warnings
@@ -34,7 +33,7 @@ class History:
 
     train_loss[i] is the mean over the steps up to train_steps[i] since the one before;
     test_loss and kl_per_latent, (Z,) each, belong to test_steps: 0 and each epoch's
-    end. snapshots are (step, state_dict). `stopped` is empty if training ran to its end.
+    end. snapshots are (step, state_dict). `stopped` is empty unless it ended early.
     """
 
     train_steps: list[int] = field(default_factory=list)
@@ -151,6 +150,7 @@ def _progress_bar(epochs: int, steps: int, batch_size: int, show: bool) -> tqdm:
         file=_notebook_line(text) if show else None,
         bar_format="{l_bar}{bar:30}| {elapsed}<{remaining}{postfix}",
     )
+
 
 def one_cycle(step: int, steps: int, warm_up: float = 0.1) -> float:
     """The share of the top learning rate at a step: a linear rise, a linear fall to 0.

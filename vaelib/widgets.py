@@ -38,16 +38,18 @@ class Flipbook(ipywidgets.Box):
     """A play button, a slider and the frames they turn; made by `flipbook`."""
 
     def __init__(self, frames, description):
-        last = len(frames.frames) - 1
         self.frames = frames
+        ends = {"value": frames.index, "min": 0, "max": len(frames.frames) - 1}
         self.slider = ipywidgets.IntSlider(
-            frames.index, 0, last, description=description, tooltip=description,
-            readout=False, style={"description_width": "initial"},
+            **ends,
+            description=description,
+            tooltip=description,
+            readout=False,  # flipbook.js writes the label instead
+            style={"description_width": "initial"},
             layout={"width": "auto", "max_width": "26em", "flex": "1 1 16em"},
         )
         self.play = ipywidgets.Play(
-            frames.index, 0, last, interval=PLAY_INTERVAL, show_repeat=False,
-            layout={"width": "72px"},
+            **ends, interval=PLAY_INTERVAL, show_repeat=False, layout={"width": "72px"}
         )
         self._links = [
             ipywidgets.jslink((self.slider, "value"), (frames, "index")),
@@ -105,8 +107,11 @@ def flipbook(draw, values, description, *, label=str, start=0, alt=None):
     if len(sizes) > 1:
         raise ValueError(f"draw must always use one figsize; it used {len(sizes)}")
     frames = _Frames(
-        frames=[png for png, _ in pages], labels=labels, size=sizes.pop(),
-        alt=alt or description, index=start,
+        frames=[png for png, _ in pages],
+        labels=labels,
+        size=sizes.pop(),
+        alt=alt or description,
+        index=start,
     )
     return _closed_on_rerun(Flipbook(frames, description))
 

@@ -1,0 +1,224 @@
+"""Checks for the exercises: each names the misconception behind a wrong answer.
+
+A check prints one line: not attempted yet, right, or which mistake was made. It never
+raises for a wrong answer, so that a notebook runs on to its end.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vaelib import objectives
+from vaelib.training import Loss, evaluate
+
+BUGS = (
+    "the pixels are averaged, the KL is summed",
+    "the KL is left out",
+    "the KL has the wrong sign",
+    "the KL is averaged over the latents",
+    "z is drawn with sigma^2 in place of sigma",
+    "z is mu: nothing is drawn",
+)
+
+
+def _same(answer: Tensor, truth: Tensor, rtol: float) -> bool:
+    return answer.shape == truth.shape and torch.allclose(
+        answer.double(), truth.double(), rtol=rtol, atol=1e-6
+    )
+
+
+def _attempt(answer: Callable, *arguments):
+    """answer(*arguments) as a tensor; None if not attempted; a text if it fails."""
+    try:
+        value = answer(*arguments)
+    except Exception as error:  # whatever a learner's code may raise
+        return f"it stopped with {type(error).__name__}: {error}"
+    if value is None or value is ...:
+        return None
+    try:
+        return torch.as_tensor(value).detach()
+    except (TypeError, ValueError, RuntimeError):
+        return f"it returned {type(value).__name__}, where a tensor is wanted"
+
+
+def _report(
+    answer,
+    truth: Tensor,
+    mistakes: dict[str, Tensor],
+    right: str,
+    rtol: float = 1e-4,
+) -> None:
+    """Print the verdict on an attempt, against the truth and the known mistakes."""
+    if answer is None:
+        print("Not attempted yet.")
+    elif isinstance(answer, str):
+        print(f"Not yet: {answer}.")
+    elif _same(answer, truth, rtol):
+        print(f"Right: {right}.")
+    else:
+        named = (text for text, wrong in mistakes.items() if _same(answer, wrong, rtol))
+        other = (
+            "the numbers are wrong, in a way this check does not know"
+            if answer.shape == truth.shape
+            else f"the shape is {tuple(answer.shape)}, wanted is {tuple(truth.shape)}"
+        )
+        print(f"Not yet: {next(named, other)}.")
+
+
+def sigma_from_log_var(answer: Callable[[Tensor], Tensor]) -> None:
+    """log sigma^2 (B, Z) to sigma (B, Z)."""
+    log_var = torch.linspace(-3, 3, 8).view(2, 4)
+    mistakes = {
+        "this is sigma squared, the variance: sigma is its square root": log_var.exp(),
+        "this squares sigma^2 once more: halve log_var, do not double it": (
+            (2 * log_var).exp()
+        ),
+        "this is log_var itself, which can be negative": log_var,
+        "this is log sigma: still to be exponentiated": log_var / 2,
+        "this is 1 / sigma: look at the sign in the exponent": (-log_var / 2).exp(),
+        "softplus makes a number positive, but it does not undo this logarithm": (
+            torch.nn.functional.softplus(log_var)
+        ),
+    }
+    right = "sigma = exp(log_var / 2), positive whatever the layer puts out"
+    _report(_attempt(answer, log_var), (log_var / 2).exp(), mistakes, right)
+
+
+def kl_per_latent(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """KL(N(mu, sigma^2) || N(0, 1)) of each latent, (B, Z)."""
+    mu = torch.tensor([[0.5, -1.0, 2.0], [0.0, 0.3, -0.7]])
+    sigma = torch.tensor([[0.5, 1.5, 0.2], [2.0, 0.9, 0.6]])
+    truth = objectives.gaussian_kl_per_latent(mu, sigma)
+    mistakes = {
+        "the sign is wrong: a KL is never negative": -truth,
+        "sigma is used as if it were the variance: square it, and mind log sigma": (
+            0.5 * (mu**2 + sigma - 1 - sigma.log())
+        ),
+        "log sigma^2 is 2 log sigma: half of it is missing here": (
+            0.5 * (mu**2 + sigma**2 - 1 - sigma.log())
+        ),
+        "sigma is used as if it were log sigma^2": (
+            0.5 * (mu**2 + sigma.exp() - 1 - sigma)
+        ),
+        "mu^2 is missing: a shifted q costs nats too": (
+            0.5 * (sigma**2 - 1) - sigma.log()
+        ),
+        "the factor 1/2 is missing": 2 * truth,
+        "this is KL(prior || q): the two are swapped": (
+            sigma.log() + (1 + mu**2) / (2 * sigma**2) - 0.5
+        ),
+        "it is summed over the latents already: keep one number a latent": (
+            truth.sum(-1)
+        ),
+        "it is averaged over the latents: keep one number a latent": truth.mean(-1),
+        "it is summed over everything: keep one number a latent": truth.sum(),
+    }
+    right = "one KL for each latent of each example, none negative"
+    _report(_attempt(answer, mu, sigma), truth, mistakes, right)
+
+
+def effective_beta(answer: float) -> None:
+    """The weight on the KL when 784 pixels are averaged and 20 latents summed."""
+    pixels, latents = 784, 20
+    mistakes = {
+        "the wrong way round: the pixels became weaker, so the KL became stronger": (
+            1 / pixels
+        ),
+        "that would be right if the KL were averaged over the latents too": (
+            pixels / latents
+        ),
+        "the number of latents does not matter: the KL is summed, as it should be": (
+            latents
+        ),
+        "the balance did change: how many pixels is the average taken over": 1,
+    }
+    right = "every nat of KL now weighs as much as 784 nats of pixels"
+    _report(
+        _attempt(lambda: answer),
+        torch.tensor(pixels),
+        {text: torch.tensor(value) for text, value in mistakes.items()},
+        right,
+    )
+
+
+def bound_on_test_data(answer: Callable, model, x: Tensor) -> None:
+    """The mean negative ELBO of x (B, D), one sampled z each, as a number of nats."""
+    per_image = evaluate(model, x)  # (B,)
+    with torch.no_grad():
+        mu, sigma = model.encode(x)
+        kl = objectives.gaussian_kl(mu, sigma)
+        without_noise = kl - model.log_likelihood(x, mu)
+    truth = per_image.mean()
+    mistakes = {
+        "z must be drawn from q: with z = mu this is no bound": without_noise.mean(),
+        "the KL is missing": (per_image - kl).mean(),
+        "the KL is subtracted: it is a cost, add it": (per_image - 2 * kl).mean(),
+        "the sign: wanted is what is minimised, a positive number": -truth,
+        "average over the images, but sum over the pixels": truth / x.shape[1],
+        "average over the images, do not sum them": per_image.sum(),
+        "keep log p(x|z) and KL of an image together before you average": (
+            per_image.mean() - kl.mean() + kl.sum()
+        ),
+    }
+    value = _attempt(answer, model, x)
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.reshape(())
+    # The learner's draws are not ours: the mean over 1,000 images moves by 0.2 %.
+    right = "z drawn, summed over pixels and latents, averaged over the images"
+    _report(value, truth, mistakes, right, rtol=0.01)
+
+
+def _without_kl(model, x, generator):
+    return -objectives.elbo(model, x, generator=generator).log_likelihood
+
+
+def _averaged_pixels(model, x, generator):
+    terms = objectives.elbo(model, x, generator=generator)
+    return -terms.log_likelihood / x.shape[1] + terms.kl
+
+
+def _without_noise(model, x, generator):
+    mu, sigma = model.encode(x)
+    return -model.log_likelihood(x, mu) + objectives.gaussian_kl(mu, sigma)
+
+
+def _variance_in_sampler(model, x, generator):
+    mu, sigma = model.encode(x)
+    z = objectives.sample_gaussian(mu, sigma**2, generator)
+    return -model.log_likelihood(x, z) + objectives.gaussian_kl(mu, sigma)
+
+
+PLANTED_BUGS: dict[str, tuple[Loss, str]] = {
+    "A": (_without_kl, BUGS[1]),
+    "B": (_averaged_pixels, BUGS[0]),
+    "C": (_without_noise, BUGS[5]),
+    "D": (_variance_in_sampler, BUGS[4]),
+}
+
+
+def planted_bugs(answer: dict[str, int | None]) -> None:
+    """Which of BUGS, by its number, is in each loss of PLANTED_BUGS."""
+    for name, (_, bug) in PLANTED_BUGS.items():
+        guess = answer.get(name)
+        if guess is None or guess is ...:
+            print(f"{name}: Not attempted yet.")
+        elif guess not in range(len(BUGS)):
+            print(f"{name}: Not yet: answer with a number from 0 to {len(BUGS) - 1}.")
+        elif BUGS[guess] == bug:
+            print(f"{name}: Right: {bug}.")
+        else:
+            print(f"{name}: Not yet: {_AGAINST[guess]}")
+
+
+# What each bug would have looked like, said when it was guessed and is not there.
+_AGAINST = (
+    "averaged pixels would bring the loss near 0 and the KL to 0.",
+    "without the KL the true KL grows far above that of a healthy run.",
+    "a KL with the wrong sign sends the loss below the floor, without end.",
+    "an averaged KL weighs a twentieth: the true KL would be some 70 nats.",
+    "sigma^2 in the sampler gives less noise than the KL was told: the loss looks "
+    "a little too good, the true bound is a little worse.",
+    "with no noise drawn, sigma stays near 1 to please the KL, and the true bound, "
+    "whose noise the decoder has never seen, climbs.",
+)
