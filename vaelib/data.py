@@ -12,6 +12,22 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vaelib.cat_drawing import SPECIES, Cats, cats, draw_cats
+
+__all__ = [
+    "ASSETS",
+    "SPECIES",
+    "Cats",
+    "asset_bytes",
+    "binarise",
+    "cats",
+    "check_batch",
+    "check_unit_interval",
+    "draw_cats",
+    "is_capturing",
+    "load",
+]
+
 ASSETS = Path(__file__).parent / "assets"
 DOWNLOADS = Path.home() / ".cache" / "vaelib"
 TORCHVISION_NAMES = {"fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}

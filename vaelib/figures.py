@@ -128,7 +128,7 @@ class LiveCurve:
                 textcoords="offset points",
                 ha="right",
             )
-        self.ax.legend(loc="upper center")
+        self.ax.legend(loc="center right")
 
     def __call__(self, history: History) -> None:
         epoch_ended = history.test_steps[-1:] == history.train_steps[-1:]

@@ -100,7 +100,8 @@ def _check_fit(model, train, test, loss, epochs, batch_size, learning_rate) -> N
                 "both must come from the same kind of data"
             )
     for data, name in ((train, "train"), (test, "test")):
-        if data is not None and not data.isfinite().all():
+        # The extremes show NaN and infinity too, without a copy of the data.
+        if data is not None and not all(end.isfinite() for end in data.aminmax()):
             raise ValueError(f"{name} contains NaN or infinity: clean it first")
         if data is not None and getattr(model, "sigma_x", "none") is None:
             check_unit_interval(data, name)  # Bernoulli pixels
@@ -291,6 +292,8 @@ class _Run:
             if hasattr(self.model, "log_likelihood"):
                 kl = mean_kl_per_latent(self.model, data).cpu()
                 history.kl_per_latent.append(kl)
+            if self.on_record:
+                self.on_record(history)
 
     def diverged(self, epoch: int) -> None:
         stepper = self.stepper
@@ -338,8 +341,8 @@ def fit(
     train (N, D) and test (M, D) floats. `loss(model, x, generator)` returns (B,), to be
     minimised; `test_loss` measures the test data, if another measure is wanted there.
     With `schedule` the learning rate follows `one_cycle`, else it stays. `snapshots`
-    weights are kept, more of them early. `on_record(history)` is called every 20 steps.
-    The rows left over by batch_size sit out an epoch.
+    weights are kept, more of them early. `on_record(history)` is called every 20 steps
+    and after each test. The rows left over by batch_size sit out an epoch.
 
     An interruption (Ctrl-C, or stop in Jupyter) ends the training early and keeps what
     was learned. Raises ValueError or TypeError for bad arguments before any work, and

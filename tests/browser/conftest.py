@@ -61,7 +61,8 @@ class Lab(typing.NamedTuple):
 def chromium():
     """The path of an installed Chromium; without one, skip (in CI, fail)."""
     names = "chromium", "chromium-browser", "google-chrome"
-    paths = [path for path in map(shutil.which, names) if path]
+    named = os.environ.get("CHROMIUM_PATH")  # where none of these is on the PATH
+    paths = [path for path in map(shutil.which, (named or "", *names)) if path]
     if not paths:
         complain = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         complain(f"no browser: none of {', '.join(names)} is on the PATH")
