@@ -1,8 +1,8 @@
 """Every mistake gets an error that says what to do, before anything is changed.
 
 Each row of MISTAKES is a name, a call of (model, folder), the error and what its
-message must say. `model` is a small Bernoulli VAE for rows of D pixels, whose weights no
-mistake may change; `folder` is empty.
+message must say. `model` is a small Bernoulli VAE for rows of D pixels, whose weights
+no mistake may change; `folder` is empty.
 """
 
 import hashlib
@@ -117,10 +117,6 @@ def pixel_loss(model, x, generator):
     return (model(x, generator)[0] - x).square()
 
 
-def detached_loss(model, x, generator):
-    return objectives.negative_elbo(model, x, generator).detach()
-
-
 class Sigmaless(VariationalAutoEncoder):
     """Version 0 of the notes: sigma straight out of a Linear layer."""
 
@@ -189,6 +185,7 @@ MISTAKES = [
         ValueError,
         r"sigma has shape \(3, 8, 4\)",
     ),
+    ("gaussian integer mu", of(gaussian, x, mu.long(), 1.5), TypeError, "mu has dtype"),
     ("gaussian integers", of(gaussian, pixels, mu, 1), TypeError, "floating point"),
     (
         "categorical floats",

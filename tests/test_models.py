@@ -185,6 +185,15 @@ def test_encoder_centres_its_input(make):
 
 
 @pytest.mark.parametrize("make", [vae, autoencoder])
+def test_data_mean_may_come_in_double_precision(make):
+    mean, x = rand(D, seed=1), rand(B, D)
+    double, single = make(data_mean=mean.double()), make(data_mean=mean)
+    assert double.data_mean.dtype == torch.float32
+    for ours, theirs in zip(double.encode(x), single.encode(x), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("make", [vae, autoencoder])
 def test_weights_follow_the_seed_alone(make):
     torch.manual_seed(1)
     first = make(seed=3).state_dict()

@@ -239,6 +239,15 @@ def test_nothing_is_recorded_that_was_not_asked_for():
     assert history.kl_per_latent == []
 
 
+def test_progress_is_shown_unless_silenced(capsys):
+    fit(vae())
+    assert capsys.readouterr() == ("", "")
+    fit(vae(), progress=True)
+    out, shown = capsys.readouterr()
+    assert out == ""
+    assert "loss" in shown
+
+
 def test_test_loss_may_differ_from_the_loss():
     def sevens(model, x, generator):
         return torch.full((len(x),), 7.0)
@@ -357,6 +366,14 @@ def test_divergence_in_a_later_epoch_keeps_a_trained_model():
         fit(model, loss=watched, on_record=explode)
     assert_well(model, watched)
     assert same(weights(model), watched.starts[44])
+
+
+def test_steps_are_not_blamed_before_the_first():
+    def nan_loss(model, x, generator):
+        return torch.full((len(x),), math.nan)
+
+    with pytest.raises(training.TrainingDiverged, match="not finite even on these"):
+        fit(vae(), test=rows(20), test_loss=nan_loss)
 
 
 def test_weights_spoilt_by_the_last_step_are_noticed():

@@ -43,7 +43,7 @@ def show_images(images: Tensor, row_labels: Sequence[str] = ("",)) -> Figure:
         )
     columns = len(images) // rows
     pictures = images.detach().cpu().view(rows, columns, 28, 28)
-    strips = pictures.permute(0, 2, 1, 3).reshape(rows, 28, columns * 28)
+    strips = pictures.permute(0, 2, 1, 3).reshape(rows, 28, columns * 28).numpy()
     figure, axes = plt.subplots(
         rows, figsize=(0.85 * columns, 0.95 * rows), squeeze=False
     )
@@ -83,12 +83,10 @@ def bar_chart(values: dict[str, float], xlabel: str) -> Figure:
 
 def kl_bars(kl_per_latent: Tensor, title: str = "") -> Figure:
     """The mean KL of each latent (Z,), largest first; the silent ones in grey."""
-    ordered, order = kl_per_latent.sort(descending=True)
-    colours = [
-        PALETTE["posterior"] if kl > ACTIVE_NATS else "0.6" for kl in ordered.tolist()
-    ]
+    ordered, order = (part.tolist() for part in kl_per_latent.sort(descending=True))
+    colours = [PALETTE["posterior"] if kl > ACTIVE_NATS else "0.6" for kl in ordered]
     figure, ax = plt.subplots(figsize=(8, 3))
-    ax.bar([str(j) for j in order.tolist()], ordered, color=colours)
+    ax.bar([str(j) for j in order], ordered, color=colours)
     ax.set(xlabel="latent j", ylabel="mean KL (nats)", title=title)
     ax.grid(axis="x")
     ax.tick_params(axis="x", labelsize=10)

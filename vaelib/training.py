@@ -225,7 +225,8 @@ class _Stepper:
 
 
 def _copy_weights(model: nn.Module) -> dict:
-    return {key: value.cpu().clone() for key, value in model.state_dict().items()}
+    # On the model's own device: a copy to the CPU would wait for a GPU.
+    return {key: value.clone() for key, value in model.state_dict().items()}
 
 
 def _likely_cause(model, loss, x, generator, learning_rate) -> str:
@@ -261,6 +262,7 @@ class _Run:
     def snapshot(self) -> None:
         if self.stepper.steps in self.snapshot_steps:
             weights = _copy_weights(self.model)
+            weights = {key: value.cpu() for key, value in weights.items()}
             self.history.snapshots.append((self.stepper.steps, weights))
 
     def record(self, candidate: dict, epoch: int) -> None:

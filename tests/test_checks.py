@@ -1,0 +1,157 @@
+"""Every check knows the right answer, no answer, and each mistake by its name."""
+
+import inspect
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vaelib import checks, objectives
+from vaelib.models import VariationalAutoEncoder
+
+
+def verdict(capsys, check, *arguments):
+    check(*arguments)
+    return capsys.readouterr().out
+
+
+def kl(mu, sigma):
+    return 0.5 * (mu**2 + sigma**2 - 1) - sigma.log()
+
+
+SIGMA = [
+    (lambda v: (v / 2).exp(), "Right: sigma = exp"),
+    (lambda v: v.exp().sqrt(), "Right"),
+    (lambda v: None, "Not attempted"),
+    (lambda v: ..., "Not attempted"),
+    (lambda v: v.exp(), "the variance"),
+    (lambda v: (2 * v).exp(), "squares sigma"),
+    (lambda v: v, "can be negative"),
+    (lambda v: v / 2, "still to be exponentiated"),
+    (lambda v: (-v / 2).exp(), "sign in the exponent"),
+    (F.softplus, "softplus"),
+    (lambda v: 7 * v, "does not know"),
+    (lambda v: v.sum(), "the shape is"),
+    (lambda v: v.nope, "stopped with AttributeError"),
+    (lambda v: "text", "returned str"),
+]
+KL = [
+    (kl, "Right"),
+    (lambda m, s: None, "Not attempted"),
+    (lambda m, s: -kl(m, s), "never negative"),
+    (lambda m, s: 0.5 * (m**2 + s - 1 - s.log()), "as if it were the variance"),
+    (lambda m, s: 0.5 * (m**2 + s**2 - 1 - s.log()), "half of it is missing"),
+    (lambda m, s: 0.5 * (m**2 + s.exp() - 1 - s), "as if it were log sigma"),
+    (lambda m, s: kl(0 * m, s), "mu^2 is missing"),
+    (lambda m, s: 2 * kl(m, s), "1/2 is missing"),
+    (lambda m, s: s.log() + (1 + m**2) / (2 * s**2) - 0.5, "swapped"),
+    (lambda m, s: kl(m, s).sum(1), "summed over the latents"),
+    (lambda m, s: kl(m, s).mean(1), "averaged over the latents"),
+    (lambda m, s: kl(m, s).sum(), "summed over everything"),
+]
+BETA = [
+    (784, "Right"),
+    (784.0, "Right"),
+    (None, "Not attempted"),
+    (1 / 784, "wrong way round"),
+    (784 / 20, "averaged over the latents too"),
+    (20, "does not matter"),
+    (1, "balance did change"),
+    (3, "does not know"),
+]
+
+
+@pytest.mark.parametrize(("answer", "said"), SIGMA)
+def test_sigma_from_log_var(capsys, answer, said):
+    assert said in verdict(capsys, checks.sigma_from_log_var, answer)
+
+
+@pytest.mark.parametrize(("answer", "said"), KL)
+def test_kl_per_latent(capsys, answer, said):
+    assert said in verdict(capsys, checks.kl_per_latent, answer)
+
+
+@pytest.mark.parametrize(("answer", "said"), BETA)
+def test_effective_beta(capsys, answer, said):
+    assert said in verdict(capsys, checks.effective_beta, answer)
+
+
+def parts(model, x, draw=True):
+    mu, sigma = model.encode(x)
+    eps = torch.randn(mu.shape, generator=torch.Generator().manual_seed(9))
+    z = mu + draw * sigma * eps
+    return -model.log_likelihood(x, z), objectives.gaussian_kl(mu, sigma)
+
+
+BOUND = [
+    (lambda m, x: sum(parts(m, x)).mean(), "Right"),
+    (lambda m, x: sum(parts(m, x)).mean().item(), "Right"),
+    (lambda m, x: None, "Not attempted"),
+    (lambda m, x: sum(parts(m, x, draw=False)).mean(), "must be drawn"),
+    (lambda m, x: parts(m, x)[0].mean(), "KL is missing"),
+    (lambda m, x: (parts(m, x)[0] - parts(m, x)[1]).mean(), "it is a cost"),
+    (lambda m, x: -sum(parts(m, x)).mean(), "the sign"),
+    (lambda m, x: sum(parts(m, x)).mean() / x.shape[1], "sum over the pixels"),
+    (lambda m, x: sum(parts(m, x)).sum(), "do not sum them"),
+    (lambda m, x: sum(parts(m, x)), "the shape is"),
+]
+
+
+@pytest.mark.parametrize(("answer", "said"), BOUND)
+def test_bound_on_test_data(capsys, answer, said):
+    generator = torch.Generator().manual_seed(1)
+    model = VariationalAutoEncoder(784, 20, 20)
+    with torch.no_grad():  # mu and z matter, as in a trained model
+        model.hid_2mu.weight.mul_(30)
+        model.hid_2img.weight.mul_(20)
+    x = torch.rand(1000, 784, generator=generator)
+    assert said in verdict(capsys, checks.bound_on_test_data, answer, model, x)
+
+
+def test_planted_bugs_accepts_the_right_diagnosis_only(capsys):
+    right = {
+        name: checks.BUGS.index(bug) for name, (_, bug) in checks.PLANTED_BUGS.items()
+    }
+    assert verdict(capsys, checks.planted_bugs, right).count("Right") == 4
+    for name in right:
+        for guess in set(range(len(checks.BUGS))) - {right[name]}:
+            said = verdict(capsys, checks.planted_bugs, right | {name: guess})
+            assert said.count("Right") == 3
+            assert f"{name}: Not yet" in said
+    assert verdict(capsys, checks.planted_bugs, {}).count("Not attempted") == 4
+    assert "from 0 to 5" in verdict(capsys, checks.planted_bugs, {"A": 17})
+
+
+def test_planted_losses_are_wrong_in_the_way_they_say():
+    generator = torch.Generator().manual_seed(0)
+    model, x = VariationalAutoEncoder(784, 10, 3), torch.rand(6, 784)
+    with torch.no_grad():
+        mu, sigma = model.encode(x)
+        eps = torch.randn(mu.shape, generator=torch.Generator().manual_seed(0))
+        cost = {p: -model.log_likelihood(x, mu + sigma**p * eps) for p in (1, 2)}
+        kl = objectives.gaussian_kl(mu, sigma)
+        wanted = {
+            "the KL is left out": cost[1],
+            "the pixels are averaged, the KL is summed": cost[1] / 784 + kl,
+            "z is mu: nothing is drawn": kl - model.log_likelihood(x, mu),
+            "z is drawn with sigma^2 in place of sigma": cost[2] + kl,
+        }
+        for loss, bug in checks.PLANTED_BUGS.values():
+            found = loss(model, x, generator.manual_seed(0))
+            assert torch.allclose(found, wanted[bug], rtol=1e-5)
+
+
+def test_every_exercise_check_has_a_docstring_and_takes_the_answer_first():
+    functions = inspect.getmembers(checks, inspect.isfunction)
+    own = [f for _, f in functions if f.__module__ == "vaelib.checks"]
+    public = [f for f in own if not f.__name__.startswith("_")]
+    assert len(public) == 5
+    for function in public:
+        assert function.__doc__
+        assert next(iter(inspect.signature(function).parameters)) == "answer"
+
+
+def test_nan_is_no_right_answer(capsys):
+    said = verdict(capsys, checks.effective_beta, math.nan)
+    assert "Not yet" in said
