@@ -151,7 +151,7 @@ MISTAKES = [
     ("binarise 0..255", of(data.binarise, 255 * x), ValueError, "divide by 255"),
     ("binarise below 0", of(data.binarise, x - 1), ValueError, "rescale or clamp"),
     ("binarise NaN", of(data.binarise, nan), ValueError, "clean the data"),
-    ("binarise uint8", of(data.binarise, pixels), ValueError, "divide by 255"),
+    ("binarise uint8", of(data.binarise, pixels), (TypeError, ValueError), "255"),
     (
         "binarise uint8, 0 and 1",
         of(data.binarise, binary),

@@ -7,8 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vaelib import checks, objectives
-from vaelib.models import VariationalAutoEncoder
+from vaelib import checks, data, objectives
+from vaelib.models import VariationalAutoEncoder, load_weights
 
 
 def verdict(capsys, check, *arguments):
@@ -34,7 +34,15 @@ SIGMA = [
     (lambda v: 7 * v, "does not know"),
     (lambda v: v.sum(), "the shape is"),
     (lambda v: v.nope, "stopped with AttributeError"),
-    (lambda v: "text", "returned str"),
+    (lambda v: "text", "without quotes"),
+    (lambda v: v.mul_(0.5).exp_(), "Right"),
+    (lambda v: v.double().numpy() * 7, "does not know"),
+    (lambda v: (v / 2).exp().tolist(), "Right"),
+    (lambda v: torch.complex(v, v), "complex"),
+    (lambda v: (v / 2).exp().to_sparse(), "Right"),
+    (lambda v: v.to("meta"), "numbers are wanted"),
+    (lambda v: v * math.nan, "contains NaN"),
+    (lambda v: {"a": 1}, "is a dict"),
 ]
 KL = [
     (kl, "Right"),
@@ -45,6 +53,11 @@ KL = [
     (lambda m, s: 0.5 * (m**2 + s.exp() - 1 - s), "as if it were log sigma"),
     (lambda m, s: kl(0 * m, s), "mu^2 is missing"),
     (lambda m, s: 2 * kl(m, s), "1/2 is missing"),
+    (lambda m, s: 0.5 * (m**2 + s**2) - s.log(), "-1/2 is missing"),
+    (lambda m, s: 0.5 * (m**2 + s**2 - 1) + s.log(), "sign of log sigma"),
+    (lambda m, s: 0.5 * (m**2 + s**2 - 1) - (s**2).log(), "counts it twice"),
+    (lambda m, s: kl(m, s**2), "Normal wants sigma"),
+    (lambda m, s: kl(m, s).mean(), "averaged over everything"),
     (lambda m, s: s.log() + (1 + m**2) / (2 * s**2) - 0.5, "swapped"),
     (lambda m, s: kl(m, s).sum(1), "summed over the latents"),
     (lambda m, s: kl(m, s).mean(1), "averaged over the latents"),
@@ -54,6 +67,8 @@ BETA = [
     (784, "Right"),
     (784.0, "Right"),
     (None, "Not attempted"),
+    ([784], "Right"),
+    ("784", "without quotes"),
     (1 / 784, "wrong way round"),
     (784 / 20, "averaged over the latents too"),
     (20, "does not matter"),
@@ -77,11 +92,19 @@ def test_effective_beta(capsys, answer, said):
     assert said in verdict(capsys, checks.effective_beta, answer)
 
 
-def parts(model, x, draw=True):
+def parts(model, x, draw=True, power=1):
     mu, sigma = model.encode(x)
     eps = torch.randn(mu.shape, generator=torch.Generator().manual_seed(9))
-    z = mu + draw * sigma * eps
+    z = mu + draw * sigma**power * eps
     return -model.log_likelihood(x, z), objectives.gaussian_kl(mu, sigma)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """A trained model and 1,000 test images."""
+    model = VariationalAutoEncoder(784, 400, 20, activation="silu")
+    x, _ = data.load("mnist", train=False)
+    return load_weights(model, "mnist_z20"), x[:1000]
 
 
 BOUND = [
@@ -89,7 +112,19 @@ BOUND = [
     (lambda m, x: sum(parts(m, x)).mean().item(), "Right"),
     (lambda m, x: None, "Not attempted"),
     (lambda m, x: sum(parts(m, x, draw=False)).mean(), "must be drawn"),
+    (lambda m, x: parts(m, x, power=2)[0].mean() + parts(m, x)[1].mean(), "squared"),
     (lambda m, x: parts(m, x)[0].mean(), "KL is missing"),
+    (lambda m, x: parts(m, x)[1].mean(), "KL alone"),
+    (
+        lambda m, x: sum(
+            part.mean() / n for part, n in zip(parts(m, x), (784, 20), strict=True)
+        ),
+        "over pixels and over latents",
+    ),
+    (
+        lambda m, x: parts(m, x)[0].mean() + parts(m, x)[1].mean() / 20,
+        "over the latents",
+    ),
     (lambda m, x: (parts(m, x)[0] - parts(m, x)[1]).mean(), "it is a cost"),
     (lambda m, x: -sum(parts(m, x)).mean(), "the sign"),
     (lambda m, x: sum(parts(m, x)).mean() / x.shape[1], "sum over the pixels"),
@@ -99,14 +134,8 @@ BOUND = [
 
 
 @pytest.mark.parametrize(("answer", "said"), BOUND)
-def test_bound_on_test_data(capsys, answer, said):
-    generator = torch.Generator().manual_seed(1)
-    model = VariationalAutoEncoder(784, 20, 20)
-    with torch.no_grad():  # mu and z matter, as in a trained model
-        model.hid_2mu.weight.mul_(30)
-        model.hid_2img.weight.mul_(20)
-    x = torch.rand(1000, 784, generator=generator)
-    assert said in verdict(capsys, checks.bound_on_test_data, answer, model, x)
+def test_bound_on_test_data(capsys, trained, answer, said):
+    assert said in verdict(capsys, checks.bound_on_test_data, answer, *trained)
 
 
 def test_planted_bugs_accepts_the_right_diagnosis_only(capsys):
@@ -120,7 +149,11 @@ def test_planted_bugs_accepts_the_right_diagnosis_only(capsys):
             assert said.count("Right") == 3
             assert f"{name}: Not yet" in said
     assert verdict(capsys, checks.planted_bugs, {}).count("Not attempted") == 4
-    assert "from 0 to 5" in verdict(capsys, checks.planted_bugs, {"A": 17})
+    for nonsense in 17, "1", 1.0, torch.ones(2):
+        said = verdict(capsys, checks.planted_bugs, {"A": nonsense})
+        assert "A: Not yet: write a number from 0 to 5" in said
+    for nonsense in None, [1, 2, 3, 4], "A", {"a": 1}:
+        assert "a dictionary" in verdict(capsys, checks.planted_bugs, nonsense)
 
 
 def test_planted_losses_are_wrong_in_the_way_they_say():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from vaelib import objectives
 from vaelib.models import (
     ACTIVATIONS,
+    OUTPUT_SHRINKAGE,
     SIGMA_FLOOR,
     Autoencoder,
     VariationalAutoEncoder,
@@ -169,6 +170,15 @@ def test_untrained_decoder_starts_at_the_data_mean():
     start = blank(vae(data_mean=mean)).decode(z)
     torch.testing.assert_close(start, mean.clamp(1e-3, 1 - 1e-3).expand(B, D))
     assert torch.equal(blank(autoencoder(data_mean=mean)).decode(z), mean.expand(B, D))
+
+
+def test_data_mean_shrinks_what_z_adds_to_it():
+    def spread(model):
+        return model.decode_logits(randn(B, Z)) - model.hid_2img.bias
+
+    centred, plain = spread(vae(data_mean=rand(D))), spread(vae())
+    torch.testing.assert_close(centred, OUTPUT_SHRINKAGE * plain)
+    assert centred.abs().max() < 0.5 * plain.abs().max()
 
 
 @pytest.mark.parametrize("make", [vae, autoencoder])

@@ -158,5 +158,9 @@ def binarise(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     Raises ValueError for values outside [0, 1]. (Salakhutdinov and Murray 2008)
     """
     check_unit_interval(x)
+    if not x.is_floating_point():
+        raise TypeError(
+            f"x has dtype {x.dtype} but must be floating point: use x.float()"
+        )
     uniform = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     return (uniform < x).to(x.dtype)

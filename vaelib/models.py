@@ -42,6 +42,11 @@ def _check_widths(**widths: int) -> None:
 
 
 def _check_last_axis(x: Tensor, width: int, name: str) -> None:
+    if not x.is_floating_point():
+        raise TypeError(
+            f"{name} has dtype {x.dtype} but must be floating point: "
+            "for pixels in 0..255 use x.float() / 255"
+        )
     if x.shape[-1:] != (width,):
         raise ValueError(
             f"{name} has shape {tuple(x.shape)} but its last axis must be {width}, "
@@ -50,13 +55,14 @@ def _check_last_axis(x: Tensor, width: int, name: str) -> None:
 
 
 def _check_mean(data_mean: Tensor, input_dim: int) -> Tensor:
-    if data_mean.shape != (input_dim,):
+    shape = tuple(getattr(data_mean, "shape", ()))
+    if not isinstance(data_mean, Tensor) or shape != (input_dim,):
         raise ValueError(
-            f"data_mean has shape {tuple(data_mean.shape)} but must be ({input_dim},): "
-            "use train.mean(0)"
+            f"data_mean is a {type(data_mean).__name__} of shape {shape} but "
+            f"it must be ({input_dim},): use train.mean(0)"
         )
     check_unit_interval(data_mean, "data_mean")
-    return data_mean.detach().clone()
+    return data_mean.detach().clone().to(torch.get_default_dtype())
 
 
 def _seeded_linears(seed: int, *sizes: tuple[int, int]) -> list[nn.Linear]:
@@ -130,8 +136,8 @@ class VariationalAutoEncoder(nn.Module):
     ):
         super().__init__()
         _check_widths(input_dim=input_dim, h_dim=h_dim, z_dim=z_dim)
-        if sigma_x is not None:
-            objectives.check_sigma(torch.as_tensor(sigma_x), "sigma_x")
+        if sigma_x is not None and not sigma_x > 0:
+            raise ValueError(f"sigma_x must be positive but is {sigma_x}")
         self.sigma_x = sigma_x
         self.activation = _activation(activation)
         self.img_2hid, self.hid_2mu, self.hid_2sigma = _seeded_linears(

@@ -41,6 +41,15 @@ def _check_pair(x: Tensor, other: Tensor, name: str) -> None:
         )
 
 
+def _check_sigma_shape(sigma: Tensor, mu: Tensor) -> None:
+    ends = zip(reversed(sigma.shape), reversed(mu.shape), strict=False)
+    if sigma.ndim > mu.ndim or any(ours not in (1, theirs) for ours, theirs in ends):
+        raise ValueError(
+            f"sigma has shape {tuple(sigma.shape)} but mu has {tuple(mu.shape)}: "
+            "sigma must be a number, one per coordinate (D,), or shaped as mu"
+        )
+
+
 def bernoulli_log_likelihood(x: Tensor, x_logits: Tensor) -> Tensor:
     """log p(x|z) of independent Bernoulli pixels with the given logits.
 
@@ -68,9 +77,12 @@ def gaussian_log_likelihood(x: Tensor, mu: Tensor, sigma: Tensor | float) -> Ten
     Raises ValueError for non-positive sigma or shapes that do not fit, TypeError for
     integer x. (Bishop 2006, section 2.3)
     """
+    if not mu.is_floating_point():
+        raise TypeError(f"mu has dtype {mu.dtype} but must be floating point")
     sigma = torch.as_tensor(sigma, dtype=mu.dtype, device=mu.device)
     longer, shorter = (mu, x) if mu.ndim >= x.ndim else (x, mu)
     _check_pair(shorter, longer, "mu" if longer is mu else "x")
+    _check_sigma_shape(sigma, longer)
     check_sigma(sigma)
     # Divide first, square then: sigma**2 underflows in float32 below 1e-19.
     deviation = (x - mu) / sigma

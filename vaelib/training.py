@@ -5,6 +5,7 @@ step is one captured CUDA graph. Losses are functions of (model, x, generator) t
 return one number per example, (B,), in nats; they are averaged over the batch here.
 """
 
+import contextlib
 import math
 import time
 import warnings
@@ -20,6 +21,7 @@ from vaelib.objectives import gaussian_kl_per_latent, negative_elbo
 
 Loss = Callable[[nn.Module, Tensor, torch.Generator], Tensor]
 RECORD_EVERY = 20  # steps between looks at the loss: each look waits for the device
+REFERENCE_INPUTS = 400  # a layer with so many inputs gets just the learning rate
 WARM_UP_STEPS = 3  # steps run eagerly before the CUDA graph is captured
 
 
@@ -46,12 +48,12 @@ class History:
     stopped: str = ""
 
 
-def choose_device(name: str = "auto") -> torch.device:
+def choose_device(name: str | torch.device = "auto") -> torch.device:
     """The device to train on: "cpu", "cuda", "mps", or the best there is for "auto".
 
     Raises ValueError for an unknown device or one that this machine does not have.
     """
-    available = ["cpu"]
+    name, available = str(name), ["cpu"]
     if torch.backends.mps.is_available():
         available.append("mps")
     if torch.cuda.is_available():
@@ -64,6 +66,18 @@ def choose_device(name: str = "auto") -> torch.device:
             f"{', '.join(available)}; use device='auto'"
         )
     return torch.device(name)
+
+
+def _checked(values: Tensor, x: Tensor) -> Tensor:
+    """What a loss returned for the batch x, if it is one number per example."""
+    shape = tuple(getattr(values, "shape", ()))
+    if shape != x.shape[:1]:
+        raise ValueError(
+            f"loss returned shape {shape} for a batch of {len(x)}: return one number "
+            "per example, (B,), summed over pixels and latents and not averaged over "
+            "the batch"
+        )
+    return values
 
 
 def evaluate(
@@ -81,7 +95,9 @@ def evaluate(
     check_batch(data, "data")
     generator = torch.Generator(data.device).manual_seed(seed)
     with torch.no_grad():
-        return torch.cat([loss(model, x, generator) for x in data.split(batch_size)])
+        return torch.cat(
+            [_checked(loss(model, x, generator), x) for x in data.split(batch_size)]
+        )
 
 
 def mean_kl_per_latent(model: nn.Module, data: Tensor) -> Tensor:
@@ -99,7 +115,13 @@ def _check_fit(model, train, test, loss, epochs, batch_size, learning_rate) -> N
                 f"train has {train.shape[1]} columns but test has {test.shape[1]}: "
                 "both must come from the same kind of data"
             )
+    dtype = next(model.parameters()).dtype
     for data, name in ((train, "train"), (test, "test")):
+        if data is not None and data.dtype != dtype:
+            raise TypeError(
+                f"{name} has dtype {data.dtype} but the model's weights {dtype}: "
+                f"use {name}.float(), or model.to({name}.dtype)"
+            )
         # The extremes show NaN and infinity too, without a copy of the data.
         if data is not None and not all(end.isfinite() for end in data.aminmax()):
             raise ValueError(f"{name} contains NaN or infinity: clean it first")
@@ -109,13 +131,13 @@ def _check_fit(model, train, test, loss, epochs, batch_size, learning_rate) -> N
         raise TypeError("loss must be a function of (model, x, generator)")
     if not isinstance(epochs, int) or epochs < 1:
         raise ValueError(f"epochs is {epochs!r} but must be a whole number above 0")
-    if not 1 <= batch_size <= len(train):
+    if not isinstance(batch_size, int) or not 1 <= batch_size <= len(train):
         raise ValueError(
-            f"batch_size is {batch_size} but must lie in 1..{len(train)}, "
-            "the number of training examples"
+            f"batch_size is {batch_size!r} but must be a whole number in "
+            f"1..{len(train)}, the number of training examples"
         )
-    if not learning_rate > 0 or math.isinf(learning_rate):
-        raise ValueError(f"learning_rate is {learning_rate} but must be positive")
+    if not isinstance(learning_rate, float | int) or not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate is {learning_rate!r} but must be a number > 0")
 
 
 def _notebook_line(text: str):
@@ -143,7 +165,7 @@ def _notebook_line(text: str):
 
 
 def _progress_bar(epochs: int, steps: int, batch_size: int, show: bool) -> tqdm:
-    text = f"fit: {epochs} epochs of {steps} steps with {batch_size} examples each"
+    text = f"fit: {epochs} x {steps} steps of {batch_size} examples"
     return tqdm(
         total=epochs * steps,
         disable=not show,
@@ -159,13 +181,51 @@ def one_cycle(step: int, steps: int, warm_up: float = 0.1) -> float:
     (Smith and Topin 2018)
     """
     top = max(1.0, warm_up * steps)
-    return min((step + 1) / top, (steps - step) / max(1.0, steps - top))
+    return min(1.0, (step + 1) / top, (steps - step) / max(1.0, steps - top))
+
+
+@contextlib.contextmanager
+def fast_products():
+    """Let matrix products round their factors, to TF32 or bfloat16, where that is fast.
+
+    Sums stay in float32, and so do all weights. `fit` takes its steps like this, since
+    their noise is far larger than the rounding; it evaluates losses without it.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def parameter_groups(model: nn.Module, learning_rate: float) -> list[dict]:
+    """Adam's parameter groups: each Linear's rate falls with the root of its inputs.
+
+    Adam moves every weight equally far in a step, so a layer that reads few numbers,
+    such as the decoder's first, moves its output too little. Its rate is multiplied by
+    sqrt(REFERENCE_INPUTS / inputs). Other parameters keep `learning_rate`.
+    (after Yang et al. 2022, who derive how rates should scale with width)
+    """
+    groups: dict[int, list] = {REFERENCE_INPUTS: []}
+    grouped = set()
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):
+            groups.setdefault(layer.in_features, []).extend(layer.parameters())
+            grouped.update(map(id, layer.parameters()))
+    others = [p for p in model.parameters() if id(p) not in grouped]
+    groups[REFERENCE_INPUTS].extend(others)
+    return [
+        {"params": params, "lr": learning_rate * math.sqrt(REFERENCE_INPUTS / inputs)}
+        for inputs, params in groups.items()
+        if params
+    ]
 
 
 class _Stepper:
     """Runs optimiser steps on batches of `train`; on a GPU, as one captured graph."""
 
-    def __init__(self, model, loss, train, batch_size, learning_rate, seed):
+    def __init__(self, model, loss, train, batch_size, groups, seed):
         device = train.device
         self.model, self.loss, self.train = model, loss, train
         self.graph, self.steps = None, 0
@@ -175,22 +235,14 @@ class _Stepper:
         self.generator = torch.Generator(device).manual_seed(seed)
         self.use_graph = device.type == "cuda"
         if self.use_graph:
-            # A captured graph reads the rate from memory, so it must be a tensor.
-            learning_rate = torch.tensor(learning_rate, device=device)
-        self.optimiser = torch.optim.Adam(
-            model.parameters(), learning_rate, fused=True, capturable=self.use_graph
-        )
+            # A captured graph reads its rates from memory, so they must be tensors.
+            groups = [g | {"lr": torch.tensor(g["lr"], device=device)} for g in groups]
+        self.optimiser = torch.optim.Adam(groups, fused=True, capturable=self.use_graph)
 
     def _step(self) -> None:
         self.optimiser.zero_grad()
-        values = self.loss(self.model, self.train[self.index], self.generator)
-        if values.shape != self.index.shape:
-            raise ValueError(
-                f"loss returned shape {tuple(values.shape)} for a batch of "
-                f"{len(self.index)}: return one number per example, (B,), summed over "
-                "pixels and latents and not averaged over the batch"
-            )
-        mean = values.mean()
+        x = self.train[self.index]
+        mean = _checked(self.loss(self.model, x, self.generator), x).mean()
         mean.backward()
         self.optimiser.step()
         self.last.copy_(mean.detach())
@@ -211,6 +263,7 @@ class _Stepper:
         with torch.cuda.graph(self.graph):
             self._step()
 
+    @fast_products()
     def __call__(self, index: Tensor) -> None:
         self.index.copy_(index)
         if self.use_graph and self.steps == WARM_UP_STEPS:
@@ -252,8 +305,11 @@ def _snapshot_steps(count: int, steps: int) -> set[int]:
 class _Run:
     """One call of `fit`: the loop and everything it records."""
 
-    def __init__(self, stepper, test, test_loss, bar, on_record, snapshot_steps):
+    def __init__(
+        self, stepper, learning_rate, test, test_loss, bar, on_record, snapshot_steps
+    ):
         self.stepper, self.model = stepper, stepper.model
+        self.learning_rate = learning_rate
         self.test, self.test_loss, self.bar = test, test_loss, bar
         self.on_record, self.snapshot_steps = on_record, snapshot_steps
         self.history = History()
@@ -271,7 +327,7 @@ class _Run:
         since = stepper.steps - (history.train_steps or [0])[-1]
         mean = stepper.total.item() / since
         if not (math.isfinite(mean) and math.isfinite(stepper.last.item())):
-            self.diverged(epoch)
+            self.diverged(epoch, stepper.loss, stepper.train[stepper.index])
         self.good_weights = candidate
         stepper.total.zero_()
         history.train_steps.append(stepper.steps)
@@ -287,7 +343,7 @@ class _Run:
         data = self.stepper.train[:1000] if self.test is None else self.test
         loss = evaluate(self.model, data, self.test_loss).mean().item()
         if not math.isfinite(loss):
-            self.diverged(epoch)
+            self.diverged(epoch, self.test_loss, data)
         if self.test is not None:
             history.test_steps.append(self.stepper.steps)
             history.test_loss.append(loss)
@@ -297,12 +353,13 @@ class _Run:
             if self.on_record:
                 self.on_record(history)
 
-    def diverged(self, epoch: int) -> None:
+    def diverged(self, epoch: int, loss, x: Tensor) -> None:
+        """Restore the last good weights and say why `loss` failed on `x`."""
         stepper = self.stepper
         self.model.load_state_dict(self.good_weights)
-        rate = float(stepper.optimiser.defaults["lr"])
-        x = stepper.train[stepper.index]
-        cause = _likely_cause(self.model, stepper.loss, x, stepper.generator, rate)
+        cause = _likely_cause(
+            self.model, loss, x, stepper.generator, self.learning_rate
+        )
         raise TrainingDiverged(
             f"the loss became NaN or infinite in epoch {epoch}, by step "
             f"{stepper.steps}; the model holds its last good weights. Likely cause: "
@@ -329,12 +386,13 @@ def fit(
     loss: Loss = negative_elbo,
     test_loss: Loss | None = None,
     epochs: int = 2,
-    batch_size: int = 200,
-    learning_rate: float = 0.016,
+    batch_size: int = 400,
+    learning_rate: float = 0.03,
     schedule: bool = True,
+    layer_rates: bool = True,
     snapshots: int = 0,
     seed: int = 0,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     progress: bool = True,
     on_record: Callable[[History], None] | None = None,
 ) -> History:
@@ -342,9 +400,11 @@ def fit(
 
     train (N, D) and test (M, D) floats. `loss(model, x, generator)` returns (B,), to be
     minimised; `test_loss` measures the test data, if another measure is wanted there.
-    With `schedule` the learning rate follows `one_cycle`, else it stays. `snapshots`
-    weights are kept, more of them early. `on_record(history)` is called every 20 steps
-    and after each test. The rows left over by batch_size sit out an epoch.
+    With `schedule` the learning rate follows `one_cycle`, else it stays; with
+    `layer_rates` every layer has its own (`parameter_groups`), else all the same.
+    `snapshots` weights are kept, more of them early. `on_record(history)` is called
+    every 20 steps and after each test. The rows left over by batch_size sit out an
+    epoch.
 
     An interruption (Ctrl-C, or stop in Jupyter) ends the training early and keeps what
     was learned. Raises ValueError or TypeError for bad arguments before any work, and
@@ -354,9 +414,12 @@ def fit(
     target, home = choose_device(device), next(model.parameters()).device
     started = time.perf_counter()
     model.to(target)
-    stepper = _Stepper(
-        model, loss, train.to(target), batch_size, learning_rate, seed + 1
+    groups = (
+        parameter_groups(model, learning_rate)
+        if layer_rates
+        else [{"params": list(model.parameters()), "lr": learning_rate}]
     )
+    stepper = _Stepper(model, loss, train.to(target), batch_size, groups, seed + 1)
     steps = len(train) // batch_size
     scheduler = torch.optim.lr_scheduler.LambdaLR(
         stepper.optimiser,
@@ -365,6 +428,7 @@ def fit(
     bar = _progress_bar(epochs, steps, batch_size, progress)
     run = _Run(
         stepper,
+        learning_rate,
         None if test is None else test.to(target),
         test_loss or loss,
         bar,

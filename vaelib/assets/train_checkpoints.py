@@ -12,6 +12,7 @@ import torch
 from vaelib import data, models, training
 
 EPOCHS = 20
+SETTINGS = {"batch_size": 250, "learning_rate": 0.014}
 RECIPES = {"mnist_z20": 20, "mnist_z2": 2}  # name: latents
 
 
@@ -40,7 +41,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     for name, latents in RECIPES.items():
         model = build(latents, train.mean(0))
-        training.fit(model, train, epochs=EPOCHS, learning_rate=0.01, device="cpu")
+        training.fit(model, train, epochs=EPOCHS, device="cpu", **SETTINGS)
         weights = {key: value.half() for key, value in model.state_dict().items()}
         full = training.evaluate(model, test).mean().item()
         model.load_state_dict(weights)
