@@ -82,10 +82,24 @@ class Watched:
         return values * self.failure
 
 
-def plain_loop(model, train, epochs, learning_rate, seed=0, schedule=True):
+def plain_loop(
+    model, train, epochs, learning_rate, seed=0, schedule=True, layer_rates=True
+):
     """What fit must do, written out; returns the loss of every step."""
     shuffler, generator = seeded(seed), seeded(seed + 1)
-    optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    layers = [layer for layer in model.children() if isinstance(layer, nn.Linear)]
+    tops = [
+        learning_rate * (400 / layer.in_features) ** 0.5
+        if layer_rates
+        else learning_rate
+        for layer in layers
+    ]
+    optimiser = torch.optim.Adam(
+        [
+            {"params": layer.parameters(), "lr": top}
+            for layer, top in zip(layers, tops, strict=True)
+        ]
+    )
     losses, steps = [], epochs * (len(train) // BATCH)
     top = max(1, 0.1 * steps)
     for _ in range(epochs):
@@ -93,7 +107,8 @@ def plain_loop(model, train, epochs, learning_rate, seed=0, schedule=True):
         for i in range(len(train) // BATCH):
             if schedule:
                 share = np.interp(len(losses), [-1, top - 1, top, steps], [0, 1, 1, 0])
-                optimiser.param_groups[0]["lr"] = learning_rate * share
+                for group, rate in zip(optimiser.param_groups, tops, strict=True):
+                    group["lr"] = rate * share
             x = train[order[i * BATCH : (i + 1) * BATCH]]
             loss = negative_elbo(model, x, generator).mean()
             optimiser.zero_grad()
@@ -106,10 +121,24 @@ def plain_loop(model, train, epochs, learning_rate, seed=0, schedule=True):
 # Learning
 
 
+def test_every_parameter_is_in_one_group_at_the_rate_of_its_inputs():
+    model = nn.Sequential(nn.Linear(100, 4), nn.PReLU(), nn.Linear(4, 400))
+    rates = {
+        id(p): group["lr"]
+        for group in training.parameter_groups(model, 0.01)
+        for p in group["params"]
+    }
+    found = [rates.pop(id(p)) for p in model.parameters()]
+    assert not rates
+    assert found == pytest.approx([0.02, 0.02, 0.01, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("layer_rates", [True, False])
 @pytest.mark.parametrize("schedule", [True, False])
-def test_fit_is_a_plain_loop(schedule):
+def test_fit_is_a_plain_loop(schedule, layer_rates):
     ours, theirs = vae(), vae()
-    options = {"epochs": 4, "learning_rate": 0.01, "schedule": schedule, "seed": 3}
+    options = {"epochs": 4, "learning_rate": 0.001, "seed": 3}
+    options |= {"schedule": schedule, "layer_rates": layer_rates}
     history = fit(ours, **options)
     losses = plain_loop(theirs, rows(), **options)
     assert_close(weights(ours), weights(theirs))
