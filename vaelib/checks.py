@@ -249,7 +249,7 @@ _AGAINST = (
     "averaged pixels would bring the loss near 0 and the KL to 0.",
     "without the KL the true KL grows far above that of a healthy run.",
     "a KL with the wrong sign sends the loss below the floor, without end.",
-    "an averaged KL weighs a twentieth: the true KL would be some 70 nats.",
+    "an averaged KL weighs a twentieth: the true KL would be far above a healthy one.",
     "sigma^2 in the sampler gives less noise than the KL was told: the loss looks "
     "a little too good, the true bound is a little worse.",
     "with no noise drawn, sigma stays near 1 to please the KL, and the true bound, "
