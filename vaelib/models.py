@@ -42,15 +42,20 @@ def _check_widths(**widths: int) -> None:
 
 
 def _check_last_axis(x: Tensor, width: int, name: str) -> None:
+    if not isinstance(x, Tensor):
+        raise TypeError(
+            f"{name} must be a tensor, not {type(x).__name__}: use torch.as_tensor"
+        )
     if not x.is_floating_point():
         raise TypeError(
             f"{name} has dtype {x.dtype} but must be floating point: "
             "for pixels in 0..255 use x.float() / 255"
         )
     if x.shape[-1:] != (width,):
+        hint = "use x.flatten(1) for images" if name == "x" else "one column a latent"
         raise ValueError(
             f"{name} has shape {tuple(x.shape)} but its last axis must be {width}, "
-            "the width that this model was built for; use x.flatten(1) for images"
+            f"the width that this model was built for; {hint}"
         )
 
 

@@ -106,27 +106,35 @@ def mean_kl_per_latent(model: nn.Module, data: Tensor) -> Tensor:
         return gaussian_kl_per_latent(*model.encode(data)).mean(0)
 
 
+def _check_data(model: nn.Module, data: Tensor, name: str) -> None:
+    check_batch(data, name)
+    dtype = next(model.parameters()).dtype
+    if data.dtype != dtype:
+        raise TypeError(
+            f"{name} has dtype {data.dtype} but the model's weights {dtype}: "
+            f"use {name}.float(), or model.to({name}.dtype)"
+        )
+    # The extremes show NaN and infinity too, without a copy of the data.
+    if not all(end.isfinite() for end in data.aminmax()):
+        raise ValueError(f"{name} contains NaN or infinity: clean it first")
+    if getattr(model, "sigma_x", "absent") is None:  # Bernoulli pixels
+        check_unit_interval(data, name)
+
+
 def _check_fit(model, train, test, loss, epochs, batch_size, learning_rate) -> None:
-    check_batch(train, "train")
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model is a {type(model).__name__} but must be a model, such as "
+            "VariationalAutoEncoder(784); the data come after it"
+        )
+    _check_data(model, train, "train")
     if test is not None:
-        check_batch(test, "test")
+        _check_data(model, test, "test")
         if test.shape[1] != train.shape[1]:
             raise ValueError(
                 f"train has {train.shape[1]} columns but test has {test.shape[1]}: "
                 "both must come from the same kind of data"
             )
-    dtype = next(model.parameters()).dtype
-    for data, name in ((train, "train"), (test, "test")):
-        if data is not None and data.dtype != dtype:
-            raise TypeError(
-                f"{name} has dtype {data.dtype} but the model's weights {dtype}: "
-                f"use {name}.float(), or model.to({name}.dtype)"
-            )
-        # The extremes show NaN and infinity too, without a copy of the data.
-        if data is not None and not all(end.isfinite() for end in data.aminmax()):
-            raise ValueError(f"{name} contains NaN or infinity: clean it first")
-        if data is not None and getattr(model, "sigma_x", "none") is None:
-            check_unit_interval(data, name)  # Bernoulli pixels
     if not callable(loss):
         raise TypeError("loss must be a function of (model, x, generator)")
     if not isinstance(epochs, int) or epochs < 1:
