@@ -23,8 +23,8 @@ ACTIVATIONS = {
 }
 # Keeps sigma above zero where softplus underflows (inputs below about -100 in float32).
 SIGMA_FLOOR = 1e-6
-# With smaller output weights a decoder really starts at the data mean, whatever z is:
-# over six seeds the spread of the bound after two epochs fell from 0.13 to 0.06 nats.
+# With smaller output weights a decoder really starts at the data mean, whatever z is.
+# A matter of clarity: over twelve seeds the final bound was the same with and without.
 OUTPUT_SHRINKAGE = 0.3
 
 
