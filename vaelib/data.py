@@ -22,6 +22,7 @@ __all__ = [
     "binarise",
     "cats",
     "check_batch",
+    "check_floating",
     "check_unit_interval",
     "draw_cats",
     "is_capturing",
@@ -52,6 +53,15 @@ def check_unit_interval(x: Tensor, name: str = "x") -> None:
         )
 
 
+def check_floating(x: Tensor, name: str = "x") -> None:
+    """Raise TypeError unless `x` holds floating-point numbers."""
+    if not x.is_floating_point():
+        raise TypeError(
+            f"{name} has dtype {x.dtype} but must be floating point (are these "
+            "labels?): for pixels in 0..255 use x.float() / 255, else x.float()"
+        )
+
+
 def check_batch(x: Tensor, name: str = "x") -> None:
     """Raise TypeError or ValueError unless `x` is a non-empty float tensor (N, D)."""
     if not isinstance(x, Tensor):
@@ -64,11 +74,7 @@ def check_batch(x: Tensor, name: str = "x") -> None:
             f"{name} has shape {tuple(x.shape)} and dtype {x.dtype}, which looks like "
             "labels: pass the images, (N, D) floats"
         )
-    if not x.is_floating_point():
-        raise TypeError(
-            f"{name} has dtype {x.dtype} but must be floating point: "
-            "for pixels in 0..255 use x.float() / 255"
-        )
+    check_floating(x, name)
     if x.ndim != 2:
         raise ValueError(
             f"{name} has shape {tuple(x.shape)} but must be (N, D), one row per "
@@ -158,9 +164,6 @@ def binarise(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
     Raises ValueError for values outside [0, 1]. (Salakhutdinov and Murray 2008)
     """
     check_unit_interval(x)
-    if not x.is_floating_point():
-        raise TypeError(
-            f"x has dtype {x.dtype} but must be floating point: use x.float()"
-        )
+    check_floating(x)
     uniform = torch.rand(x.shape, generator=generator, device=x.device, dtype=x.dtype)
     return (uniform < x).to(x.dtype)

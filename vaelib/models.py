@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vaelib import objectives
-from vaelib.data import ASSETS, asset_bytes, check_unit_interval
+from vaelib.data import ASSETS, asset_bytes, check_floating, check_unit_interval
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -46,11 +46,7 @@ def _check_last_axis(x: Tensor, width: int, name: str) -> None:
         raise TypeError(
             f"{name} must be a tensor, not {type(x).__name__}: use torch.as_tensor"
         )
-    if not x.is_floating_point():
-        raise TypeError(
-            f"{name} has dtype {x.dtype} but must be floating point: "
-            "for pixels in 0..255 use x.float() / 255"
-        )
+    check_floating(x, name)
     if x.shape[-1:] != (width,):
         hint = "use x.flatten(1) for images" if name == "x" else "one column a latent"
         raise ValueError(

@@ -14,26 +14,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vaelib.data import check_unit_interval, is_capturing
+from vaelib.data import check_floating, check_unit_interval, is_capturing
 
 LOG_2PI = math.log(2 * math.pi)
 
 
-def check_sigma(sigma: Tensor, name: str = "sigma") -> None:
+def check_sigma(sigma: Tensor) -> None:
     """Raise ValueError if an entry of `sigma` is not positive (NaN is let through)."""
     if not is_capturing(sigma) and (sigma <= 0).any():
         raise ValueError(
-            f"{name} must be positive but has an entry of {sigma.min().item():.4g}: "
+            f"sigma must be positive but has an entry of {sigma.min().item():.4g}: "
             "it is a standard deviation; make it with softplus, or exp(log_var / 2)"
         )
 
 
 def _check_pair(x: Tensor, other: Tensor, name: str) -> None:
-    if not x.is_floating_point():
-        raise TypeError(
-            f"x has dtype {x.dtype} but must be floating point: "
-            "images are floats in [0, 1]; are these labels?"
-        )
+    check_floating(x)
     if other.shape[other.ndim - x.ndim :] != x.shape:
         raise ValueError(
             f"{name} has shape {tuple(other.shape)} but x has {tuple(x.shape)}: "
@@ -77,8 +73,7 @@ def gaussian_log_likelihood(x: Tensor, mu: Tensor, sigma: Tensor | float) -> Ten
     Raises ValueError for non-positive sigma or shapes that do not fit, TypeError for
     integer x. (Bishop 2006, section 2.3)
     """
-    if not mu.is_floating_point():
-        raise TypeError(f"mu has dtype {mu.dtype} but must be floating point")
+    check_floating(mu, "mu")
     sigma = torch.as_tensor(sigma, dtype=mu.dtype, device=mu.device)
     longer, shorter = (mu, x) if mu.ndim >= x.ndim else (x, mu)
     _check_pair(shorter, longer, "mu" if longer is mu else "x")

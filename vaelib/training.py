@@ -194,10 +194,10 @@ def one_cycle(step: int, steps: int, warm_up: float = 0.1) -> float:
 
 @contextlib.contextmanager
 def fast_products():
-    """Let matrix products round their factors, to TF32 or bfloat16, where that is fast.
+    """Let matrix products on a GPU round their factors to TF32, which is faster there.
 
-    Sums stay in float32, and so do all weights. `fit` takes its steps like this, since
-    their noise is far larger than the rounding; it evaluates losses without it.
+    Sums and weights stay in float32. `fit` takes its steps like this, since their noise
+    is far larger than the rounding; it evaluates losses without it.
     """
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
