@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from vaelib import widgets
+from vaelib.widgets import box
 
 SIGMAS = np.array([0.5, 1.0, 2.0])
 
@@ -47,7 +48,7 @@ def test_frames_are_what_draw_draws(make_figure, crop):
         book = widgets.flipbook(lambda s: draw_bell(s, make_figure), SIGMAS, "sigma")
     for png, sigma in zip(book.frames.frames, SIGMAS, strict=True):
         canvas = FigureCanvasAgg(draw_bell(sigma, Figure))
-        canvas.figure.set_dpi(widgets.PNG_DPI)
+        canvas.figure.set_dpi(box.PNG_DPI)
         canvas.draw()
         expected = np.asarray(canvas.buffer_rgba())[..., :3]
         np.testing.assert_array_equal(pixels_of(png), expected)

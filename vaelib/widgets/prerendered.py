@@ -1,32 +1,21 @@
-"""The interactive parts of the course; moving them needs no kernel, only the browser.
-
-Each is an ipywidgets box. Joined by `jslink`, its parts talk to one another in the
-browser, so that they answer at once, on a slow link, with the kernel dead, or on a
-static page.
-"""
-
-import base64
-import io
-import pathlib
+"""A slider over pictures made beforehand, for demonstrations with one parameter."""
 
 import anywidget
 import ipywidgets
 import traitlets
-from IPython import get_ipython
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-CSS_DPI = 96  # a browser's inch, so that a 10-point font is 10 points on the page
-PNG_DPI = 144  # sharp on a projector, and half the bytes of twice CSS_DPI
-PLAY_INTERVAL = 400  # milliseconds a frame
+from vaelib.widgets.box import STATIC, InteractiveBox, render_png
 
-_shown = {}  # id of a notebook cell -> the boxes that its last run made
+CSS_DPI = 96  # a browser's inch, so that a 10-point font is 10 points on the page
+PLAY_INTERVAL = 400  # milliseconds a frame
 
 
 class _Frames(anywidget.AnyWidget):
     """The pictures and their labels, of which the browser shows number `index`."""
 
-    _esm = pathlib.Path(__file__).parent / "static" / "flipbook.js"
+    _esm = STATIC / "flipbook.js"
     frames = traitlets.List(traitlets.Bytes()).tag(sync=True)
     labels = traitlets.List(traitlets.Unicode()).tag(sync=True)
     size = traitlets.Tuple(traitlets.Int(), traitlets.Int()).tag(sync=True)
@@ -34,7 +23,7 @@ class _Frames(anywidget.AnyWidget):
     index = traitlets.Int().tag(sync=True)
 
 
-class Flipbook(ipywidgets.Box):
+class Flipbook(InteractiveBox):
     """A play button, a slider and the frames they turn; made by `flipbook`."""
 
     def __init__(self, frames, description):
@@ -51,32 +40,23 @@ class Flipbook(ipywidgets.Box):
         self.play = ipywidgets.Play(
             **ends, interval=PLAY_INTERVAL, show_repeat=False, layout={"width": "72px"}
         )
-        self._links = [
+        links = [
             ipywidgets.jslink((self.slider, "value"), (frames, "index")),
             ipywidgets.jslink((self.play, "value"), (self.slider, "value")),
         ]
         # One row that wraps: controls, then the label and, below them, the picture,
         # which flipbook.js makes; "contents" lets the two be items of this row.
         frames.layout.display = "contents"
-        row = {"flex_flow": "row wrap", "align_items": "center", "width": "100%"}
-        super().__init__([self.play, self.slider, frames], layout=row)
+        super().__init__(
+            f"flipbook({description}, {len(frames.frames)} frames)",
+            [self.play, self.slider, frames],
+            links,
+            flex_flow="row wrap",
+            align_items="center",
+        )
 
-    def __repr__(self):
-        return f"flipbook({self.slider.description}, {len(self.frames.frames)} frames)"
-
-    def _repr_mimebundle_(self, **kwargs):
-        # The picture is for readers that show no widgets: GitHub, an untrusted page.
-        png = self.frames.frames[self.frames.index]
-        picture = {"image/png": base64.b64encode(png).decode()}
-        return super()._repr_mimebundle_(**kwargs) | picture
-
-    def close(self):
-        """Close all models of the flipbook, so that neither side keeps the frames."""
-        for part in (*self._links, *self.children, self):
-            for own in part.trait_values().values():  # its layout and style
-                if isinstance(own, ipywidgets.Widget):
-                    own.close()
-            ipywidgets.Widget.close(part)
+    def picture(self):
+        return self.frames.frames[self.frames.index]
 
 
 def flipbook(draw, values, description, *, label=str, start=0, alt=None):
@@ -113,7 +93,7 @@ def flipbook(draw, values, description, *, label=str, start=0, alt=None):
         alt=alt or description,
         index=start,
     )
-    return _closed_on_rerun(Flipbook(frames, description))
+    return Flipbook(frames, description)
 
 
 def _write_labels(label, values):
@@ -142,30 +122,8 @@ def _render(draw, value):
                 f"draw({value!r}) returned {type(figure).__name__}: "
                 "end draw with `return figure`, the matplotlib Figure"
             )
-        png = io.BytesIO()
-        with plt.rc_context({"savefig.bbox": "standard"}):  # "tight" would make it jump
-            figure.savefig(png, format="png", dpi=PNG_DPI)
         size = tuple(round(CSS_DPI * inches) for inches in figure.get_size_inches())
-        return png.getvalue(), size
+        return render_png(figure), size
     finally:  # also when draw fails; figures of the caller's own stay open
         for number in set(plt.get_fignums()) - set(open_before):
             plt.close(number)
-
-
-def _closed_on_rerun(box):
-    """Return `box`, noted down to be closed when its notebook cell runs again."""
-    shell = get_ipython()
-    request = shell.get_parent() if hasattr(shell, "get_parent") else {}
-    cell = request.get("metadata", {}).get("cellId")  # sent by JupyterLab
-    if cell is not None:
-        _shown.setdefault(cell, []).append(box)
-    return box
-
-
-def _close_earlier_run(info):
-    for box in _shown.pop(info.cell_id, []):
-        box.close()
-
-
-if get_ipython() is not None:
-    get_ipython().events.register("pre_run_cell", _close_earlier_run)
