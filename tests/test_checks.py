@@ -179,7 +179,7 @@ def test_every_exercise_check_has_a_docstring_and_takes_the_answer_first():
     functions = inspect.getmembers(checks, inspect.isfunction)
     own = [f for _, f in functions if f.__module__ == "vaelib.checks"]
     public = [f for f in own if not f.__name__.startswith("_")]
-    assert len(public) == 5
+    assert len(public) == 10
     for function in public:
         assert function.__doc__
         assert next(iter(inspect.signature(function).parameters)) == "answer"
@@ -188,3 +188,135 @@ def test_every_exercise_check_has_a_docstring_and_takes_the_answer_first():
 def test_nan_is_no_right_answer(capsys):
     said = verdict(capsys, checks.effective_beta, math.nan)
     assert "Not yet" in said
+
+
+def draw(m, s, n, eps=None):
+    return m + s * (torch.randn(n, len(m)) if eps is None else eps)
+
+
+DRAWS = [
+    (draw, "Right"),
+    (lambda m, s, n: torch.distributions.Normal(m, s).sample((n,)), "Right"),
+    (lambda m, s, n: None, "Not attempted"),
+    (lambda m, s, n: m.repeat(n, 1), "every row is mu"),
+    (
+        lambda m, s, n: draw(m, s, n, torch.randn(3)).repeat(n, 1),
+        "all rows are one draw",
+    ),
+    (lambda m, s, n: (m + s).repeat(n, 1), "all rows are one draw"),
+    (lambda m, s, n: draw(m, s**2, n), "sigma is squared"),
+    (lambda m, s, n: draw(m, s.sqrt(), n), "the square root of sigma"),
+    (lambda m, s, n: torch.randn(n, 3), "from the prior"),
+    (lambda m, s, n: draw(0 * m, s, n), "mu is missing"),
+    (lambda m, s, n: draw(m, 1, n), "sigma is missing"),
+    (lambda m, s, n: draw(m, s, n, torch.randn(n, 1)), "shared by all latents"),
+    (lambda m, s, n: draw(m, s, n, torch.rand(n, 3)), "uniform"),
+    (lambda m, s, n: draw(m, s, 3), "wanted is (20000, 3)"),
+    (lambda m, s, n: draw(m, 3 * s, n), "does not know"),
+    (lambda m, s, n: draw(m, s, n).T, "the shape is"),
+    (lambda m, s, n: draw(m, s, n) * math.nan, "NaN"),
+    (lambda m, s, n: torch.normal(m, -s), "stopped with"),
+]
+VARIANCE = [
+    (lambda m, s: m.var(0, correction=0) + (s**2).mean(0), "Right"),
+    (lambda m, s: (m**2 + s**2).mean(0) - m.mean(0) ** 2, "Right"),
+    (lambda m, s: None, "Not attempted"),
+    (lambda m, s: m.var(0, correction=0), "only the spread of the centres"),
+    (lambda m, s: (s**2).mean(0), "only the width"),
+    (lambda m, s: m.var(0, correction=0) + s.mean(0), "square sigma"),
+    (lambda m, s: m.var(0, correction=0) + s.mean(0) ** 2, "before you average it"),
+    (lambda m, s: (m**2 + s**2).mean(0), "second moment"),
+    (lambda m, s: m.var(0) + (s**2).mean(0), "divide by N"),
+    (lambda m, s: (m.var(0, correction=0) + (s**2).mean(0)).sqrt(), "its square"),
+    (lambda m, s: m.std(0, correction=0) + s.mean(0), "do not add"),
+    (lambda m, s: m.var(0, correction=0) - (s**2).mean(0), "wider, not narrower"),
+    (lambda m, s: m.var(1, correction=0) + (s**2).mean(1), "over the N images"),
+    (lambda m, s: m.var() + s.mean(), "the shape is"),
+]
+LENGTH = [
+    (40, "Right"),
+    ((3 / 4) ** 2 * 64 + (1 / 4) ** 2 * 64, "Right"),
+    (None, "Not attempted"),
+    (64, "both ends"),
+    (32, "the middle"),
+    (40**0.5, "its root"),
+    (36, "the part of a"),
+    (4, "the part of b"),
+    (0.625, "for one latent"),
+    (4096, "before they are added"),
+    (17, "does not know"),
+]
+
+
+def arc(a, b, t, omega=None):
+    omega = torch.acos(torch.cosine_similarity(a, b, 0)) if omega is None else omega
+    return (torch.sin((1 - t) * omega) * a + torch.sin(t * omega) * b) / omega.sin()
+
+
+def line(a, b, t):
+    return (1 - t) * a + t * b
+
+
+SLERP = [
+    (arc, "Right"),
+    (lambda a, b, t: None, "Not attempted"),
+    (line, "the straight line"),
+    (lambda a, b, t: arc(b, a, t), "wrong way round"),
+    (lambda a, b, t: arc(a, b, t, torch.acos(a @ b)), "by both lengths"),
+    (lambda a, b, t: arc(a, b, t) * torch.cosine_similarity(a, b, 0).acos().sin(),
+     "division by sin omega"),
+    (lambda a, b, t: line(a, b, t) / line(a, b, t).norm() * a.norm(), "stretched"),
+    (lambda a, b, t: line(a, b, t) / line(a, b, t).norm(), "scaled to length 1"),
+    (lambda a, b, t: arc(a, b, t, torch.cosine_similarity(a, b, 0)), "take acos"),
+    (lambda a, b, t: a + b, "does not know"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "said"), DRAWS)
+def test_posterior_draws(capsys, answer, said):
+    torch.manual_seed(0)
+    assert said in verdict(capsys, checks.posterior_draws, answer)
+
+
+@pytest.mark.parametrize(("answer", "said"), VARIANCE)
+def test_aggregate_variance(capsys, answer, said):
+    assert said in verdict(capsys, checks.aggregate_variance, answer)
+
+
+@pytest.mark.parametrize(("answer", "said"), LENGTH)
+def test_squared_length(capsys, answer, said):
+    assert said in verdict(capsys, checks.squared_length, answer)
+
+
+@pytest.mark.parametrize(("answer", "said"), SLERP)
+def test_spherical_interpolation(capsys, answer, said):
+    assert said in verdict(capsys, checks.spherical_interpolation, answer)
+
+
+def test_ears_latent(capsys):
+    model = VariationalAutoEncoder(784, 128, 10, activation="silu")
+    load_weights(model, "cats_z10_seed1")
+    cats = data.cats(2000, seed=3)
+    with torch.no_grad():
+        mu, sigma = model.encode(cats.images)
+    kl = objectives.gaussian_kl_per_latent(mu, sigma).mean(0)
+    ranked = kl.argsort(descending=True).tolist()
+    # Of one species and one fur, the cat's ears alone: which latent do they move?
+    ears = torch.linspace(0, 1, 20)
+    with torch.no_grad():
+        moved, _ = model.encode(data.draw_cats(0.5, 0.5, ears, 0))
+    right = moved[:, ranked[:5]].std(0).argmax().item()
+    right = ranked[right]
+    said = {
+        guess: verdict(capsys, checks.ears_latent, guess, model, cats)
+        for guess in [*range(10), None]
+    }
+    assert "Right" in said.pop(right)
+    assert "Not attempted" in said.pop(None)
+    assert "that latent is size" in said[ranked[0]]
+    assert not any("Right" in text for text in said.values())
+    silent = [j for j in ranked[5:] if j != ranked.index(right)]
+    assert sum("silent" in said[j] for j in silent) >= 3
+    assert "its rank" in verdict(
+        capsys, checks.ears_latent, ranked.index(right), model, cats
+    )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vaelib import objectives
+from vaelib.figures import ACTIVE_NATS
 from vaelib.training import Loss, evaluate
 
 BUGS = (
@@ -255,3 +256,163 @@ _AGAINST = (
     "with no noise drawn, sigma stays near 1 to please the KL, and the true bound, "
     "whose noise the decoder has never seen, climbs.",
 )
+
+
+def posterior_draws(answer: Callable[[Tensor, Tensor, int], Tensor]) -> None:
+    """n codes (n, Z) drawn from N(mu, sigma^2), for mu (Z,) and sigma (Z,)."""
+    n, mu, sigma = 20_000, torch.tensor([2.0, -1.0, 0.5]), torch.tensor([0.5, 2.0, 0.3])
+    zero, one = torch.zeros(3), torch.ones(3)
+    attempt = _attempt(answer, mu, sigma, n)
+    if isinstance(attempt, Tensor):
+        if attempt.shape != (n, 3):
+            print(f"Not yet: {_unknown(attempt, torch.zeros(n, 3))}.")
+            return
+        if (attempt == attempt[0]).all() and not torch.allclose(attempt[0].float(), mu):
+            print("Not yet: all rows are one draw: each needs an eps of its own.")
+            return
+        pair = attempt[:, :2].sum(1).std()
+        attempt = _describe_draws(attempt.mean(0), attempt.std(0), pair)
+    mistakes = {
+        "every row is mu: nothing is drawn": _describe_draws(mu, zero),
+        "sigma is squared: its square is the variance, not the spread": (
+            _describe_draws(mu, sigma**2)
+        ),
+        "the square root of sigma is taken: sigma is a spread already": (
+            _describe_draws(mu, sigma.sqrt())
+        ),
+        "these are draws from the prior: they know nothing of the image": (
+            _describe_draws(zero, one)
+        ),
+        "mu is missing: the draws lie around 0": _describe_draws(zero, sigma),
+        "sigma is missing: the draws spread as the prior does": (
+            _describe_draws(mu, one)
+        ),
+        "one eps is shared by all latents of a code: each latent needs its own": (
+            _describe_draws(mu, sigma, sigma[:2].sum())
+        ),
+        "rand is uniform in [0, 1): the draws must be normal, randn": (
+            _describe_draws(mu + sigma / 2, sigma / math.sqrt(12))
+        ),
+    }
+    right = "n codes, each with noise of its own in every latent"
+    _report(attempt, _describe_draws(mu, sigma), mistakes, right, rtol=0.04)
+
+
+def _describe_draws(mean: Tensor, spread: Tensor, spread_of_pair=None) -> Tensor:
+    """What tells draws apart, (7,): the last is the spread of the first two's sum."""
+    if spread_of_pair is None:  # of independent latents
+        spread_of_pair = spread[:2].square().sum().sqrt()
+    # The means are moved away from 0, since differences are judged relative to size.
+    return torch.cat([mean + 3, spread, spread_of_pair[None]]).double()
+
+
+def aggregate_variance(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """The variance of each latent under the aggregate posterior, (Z,)."""
+    mu = torch.tensor([[1.0, -2.0], [2.0, 0.5], [3.5, 1.0], [0.5, 4.0]])
+    sigma = torch.tensor([[0.5, 0.1], [1.0, 0.7], [0.2, 0.4], [1.5, 0.9]])
+    centres, widths = mu.var(0, correction=0), sigma.square().mean(0)
+    mistakes = {
+        "only the spread of the centres: add how wide each posterior is": centres,
+        "only the width of the posteriors: add how far apart they are": widths,
+        "variances add, standard deviations do not: square sigma": (
+            centres + sigma.mean(0)
+        ),
+        "square sigma before you average it, not after": (
+            centres + sigma.mean(0).square()
+        ),
+        "this is the second moment: subtract the mean of mu before you square": (
+            mu.square().mean(0) + widths
+        ),
+        "the average is over exactly these N: divide by N (correction=0)": (
+            mu.var(0) + widths
+        ),
+        "this is the standard deviation: wanted is its square": (
+            (centres + widths).sqrt()
+        ),
+        "standard deviations do not add: add the variances": (
+            centres.sqrt() + sigma.mean(0)
+        ),
+        "subtracted: a wide posterior makes the aggregate wider, not narrower": (
+            centres - widths
+        ),
+        "average over the N images, not over the latents": (
+            mu.var(1, correction=0) + sigma.square().mean(1)
+        ),
+    }
+    right = "the spread of the centres plus the mean squared width"
+    _report(_attempt(answer, mu, sigma), centres + widths, mistakes, right)
+
+
+def squared_length(answer: float) -> None:
+    """E||z||^2 a quarter of the straight way between two prior draws, 64 latents."""
+    mistakes = {
+        "that is what both ends have: between them the way is shorter": 64,
+        "that is the middle, t = 1/2: the question is t = 1/4": 32,
+        "that is its root: wanted is the squared length": math.sqrt(40),
+        "that is only the part of a: b has one too": 36,
+        "that is only the part of b: a has one too": 4,
+        "that would be for one latent: there are 64": 40 / 64,
+        "the weights are squared before they are added, not after": 64.0**2,
+    }
+    _report(
+        _attempt(lambda: answer),
+        torch.tensor(40.0),
+        {text: torch.tensor(float(value)) for text, value in mistakes.items()},
+        "64 times the squares of 3/4 and 1/4, added",
+    )
+
+
+def spherical_interpolation(answer: Callable[[Tensor, Tensor, float], Tensor]) -> None:
+    """The point at part t of the arc from a to b, (Z,) each."""
+    # Short vectors, so that acos of their bare product is a number too.
+    a, b, t = torch.tensor([0.8, 0.1, 0.2]), torch.tensor([-0.1, 0.5, 0.3]), 0.3
+    angle = torch.acos((a @ b) / (a.norm() * b.norm()))
+    bare_angle = torch.acos(a @ b)
+
+    def arc(omega, t=t):
+        above = torch.sin((1 - t) * omega) * a + torch.sin(t * omega) * b
+        return above / torch.sin(omega)
+
+    straight = (1 - t) * a + t * b
+    mistakes = {
+        "this is the straight line": straight,
+        "the ends are the wrong way round: t = 0 must give a": arc(angle, 1 - t),
+        "omega wants a cosine: divide a·b by both lengths": arc(bare_angle),
+        "the division by sin omega is missing": arc(angle) * torch.sin(angle),
+        "this is the straight line, stretched: the angle does not grow evenly": (
+            straight / straight.norm() * a.norm()
+        ),
+        "this is the straight line, scaled to length 1": straight / straight.norm(),
+        "omega is the angle, and here is its cosine: take acos": arc(torch.cos(angle)),
+    }
+    _report(_attempt(answer, a, b, t), arc(angle), mistakes, "an arc at even speed")
+
+
+def ears_latent(answer: int, model, cats) -> None:
+    """The number of the latent of a model for cats that carries the ears best."""
+    mu, sigma = model.encode(cats.images)
+    z = objectives.sample_gaussian(mu, sigma, torch.Generator().manual_seed(0))
+    # Squared correlations of fur, size and ears (rows) with each latent (columns).
+    table = torch.corrcoef(torch.cat([cats.knobs, z], 1).T)[:3, 3:].square()
+    fur, size, ears = table.argmax(1).tolist()
+    kl = objectives.gaussian_kl_per_latent(mu, sigma).mean(0)
+    ranked = kl.argsort(descending=True).tolist()
+    mistakes = {
+        "that latent is size: it has the most nats, but ears are not in it": size,
+        "that latent is best at fur": fur,
+        "that is its rank by KL: wanted is its number, the j of z_j": (
+            ranked.index(ears)
+        ),
+        "that is its rank counted from 1: wanted is its number, the j of z_j": (
+            ranked.index(ears) + 1
+        ),
+    }
+    silent = (kl < ACTIVE_NATS).nonzero()[:, 0].tolist()
+    mistakes |= {f"latent {j} is silent: the decoder ignores it": j for j in silent}
+    mistakes = {text: number for text, number in mistakes.items() if number != ears}
+    _report(
+        _attempt(lambda: answer),
+        torch.tensor(float(ears)),
+        {text: torch.tensor(float(number)) for text, number in mistakes.items()},
+        "drawn codes of this latent go with the ears, and no other's as well",
+    )

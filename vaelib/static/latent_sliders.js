@@ -18,7 +18,8 @@ function render({ model, el }) {
     });
     const follow = () => {
       const open = model.get("rest_display") !== "none";
-      more.textContent = open ? "Fewer latents" : `${model.get("more")} more latents`;
+      const plural = model.get("more") > 1 ? "s" : "";
+      more.textContent = open ? "Fewer latents" : `${model.get("more")} more latent${plural}`;
       more.setAttribute("aria-expanded", open);
     };
     follow();

@@ -27,7 +27,7 @@ function unpackFloats(view) {
   );
 }
 
-// The function of a network that vaelib.widgets.network packed: numbers to numbers.
+// The function of a network that vaelib.widgets.in_browser packed: numbers to numbers.
 function buildNetwork({ layers, weights, biases }) {
   const allWeights = unpackHalves(weights);
   const allBiases = unpackFloats(biases);
@@ -55,7 +55,7 @@ const SIDE = 28; // pixels along the edge of every picture of the course
 function paintPicture(canvas, pixels) {
   const image = new ImageData(SIDE, SIDE);
   pixels.forEach((grey, i) => {
-    image.data.fill(255 * Math.min(Math.max(grey, 0), 1) + 0.5, 4 * i, 4 * i + 3);
+    image.data.fill(255 * grey, 4 * i, 4 * i + 3); // clamped and rounded by its type
     image.data[4 * i + 3] = 255;
   });
   canvas.getContext("2d").putImageData(image, 0, 0);

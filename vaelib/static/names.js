@@ -17,7 +17,10 @@ function render({ model, el }) {
 function nameParts(box, alt) {
   for (const slider of box.querySelectorAll(".widget-slider")) {
     const name = slider.querySelector(".widget-label")?.textContent;
-    setLabel(slider.querySelector(".noUi-handle"), name);
+    const handles = slider.querySelectorAll(".noUi-handle"); // two of a range
+    handles.forEach((handle, i) => {
+      setLabel(handle, handles.length > 1 ? `${name}, ${["from", "to"][i]}` : name);
+    });
     setLabel(slider.querySelector(".widget-readout"), `value of ${name}`);
   }
   for (const play of box.querySelectorAll(".widget-play")) {

@@ -15,6 +15,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 STATIC = Path(__file__).parents[1] / "static"
+SELECTING = ipywidgets.SelectionSlider, ipywidgets.SelectionRangeSlider
 PNG_DPI = 144  # sharp on a projector, and half the bytes of twice a browser's 96
 
 _shown = {}  # id of a notebook cell -> the boxes that its last run made
@@ -97,19 +98,28 @@ def drive_sliders() -> int:
     driven = 0
     for box in sorted(_open, key=repr):
         for slider in _descendants(box):
-            if all(hasattr(slider, name) for name in ("min", "max", "step", "value")):
-                _drive(box, slider)
-                driven += 1
+            if isinstance(slider, SELECTING):
+                _drive(box, slider, "index", 0, len(slider.options) - 1)
+            elif all(hasattr(slider, name) for name in ("min", "max", "step", "value")):
+                _drive(box, slider, "value", slider.min, slider.max)
+            else:
+                continue
+            driven += 1
     return driven
 
 
-def _drive(box, slider):
-    start, middle = slider.value, (slider.min + slider.max) / 2
-    for value in (slider.min, type(start)(middle), slider.max, start):
+def _drive(box, slider, trait, low, high):
+    start, middle = getattr(slider, trait), type(low)((low + high) / 2)
+    positions = [low, middle, high]
+    if isinstance(slider, ipywidgets.FloatLogSlider):  # its ends are exponents
+        positions = [slider.base**exponent for exponent in positions]
+    elif isinstance(start, tuple):  # of a slider with two handles
+        positions = [(low, low), (low, high), (high, high)]
+    for position in (*positions, start):
         try:
-            slider.value = value
+            setattr(slider, trait, position)
         except Exception as error:
-            error.add_note(f"in {box!r}, at {slider.description} = {value}")
+            error.add_note(f"in {box!r}, at {slider.description} = {slider.value}")
             raise
 
 

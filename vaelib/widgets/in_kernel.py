@@ -1,5 +1,6 @@
 """Several sliders over one figure, whose artists the kernel updates in place."""
 
+import functools
 import html
 import inspect
 
@@ -17,9 +18,10 @@ QUICK = {"dpi": LIVE_DPI, "pil_kwargs": {"compress_level": 1}}
 class Live(InteractiveBox):
     """Controls, the picture that they change, and what went wrong; made by `live`."""
 
-    def __init__(self, figure, update, controls, alt):
+    def __init__(self, figure, update, controls, alt, png):
         self.figure, self.update, self.controls = figure, update, controls
         self.image = ipywidgets.Image(
+            value=png,
             format="png",
             layout={"max_width": "100%", "height": "auto", "object_fit": "contain"},
         )
@@ -34,23 +36,18 @@ class Live(InteractiveBox):
             flex_flow="column",
             align_items="flex-start",
         )
-        self._draw()
-        figure.set_layout_engine("none")  # axes stay put, and drawing is quicker
-        for control in controls.values():
-            control.observe(self._redraw, "value")
+        for name, control in controls.items():
+            control.observe(functools.partial(self._redraw, name), "value")
 
-    def _draw(self):
-        self.update(**{name: control.value for name, control in self.controls.items()})
-        self.image.value = render_png(self.figure, **QUICK)
-
-    def _redraw(self, change):
+    def _redraw(self, moved, change):
+        values = {name: control.value for name, control in self.controls.items()}
         try:
-            self._draw()
+            self.image.value = _draw(self.figure, self.update, values)
         except Exception as error:
             # From the browser nobody sees what is raised here, so it is shown as well.
             name = html.escape(f"{type(error).__name__}: {error}")
-            where = f"at {change.owner.description} = {change.new}"
-            self.message.value = f"<b>{name}</b><br>{html.escape(where)}"
+            where = html.escape(f"at {moved} = {change.new}")
+            self.message.value = f"<b>{name}</b><br>{where}"
             raise
         self.message.value = ""
 
@@ -86,18 +83,31 @@ def live(figure, update, *, alt, **controls):
         ) from None
     for name, spec in controls.items():
         _check_control(name, spec)
-    update(**{name: _start(spec) for name, spec in controls.items()})  # may it fail now
+    starts = {name: _start(spec) for name, spec in controls.items()}
+    png = _draw(figure, update, starts)  # first: should it fail, nothing is left open
+    figure.set_layout_engine("none")  # axes stay put, and drawing is quicker
     plt.close(figure)  # shown in the box, not a second time under the cell
     made = {name: _make_control(name, spec) for name, spec in controls.items()}
-    return Live(figure, update, made, alt)
+    return Live(figure, update, made, alt, png)
+
+
+def _draw(figure, update, values):
+    update(**values)
+    return render_png(figure, **QUICK)
 
 
 def _is_control(spec):
     return isinstance(spec, ipywidgets.Widget) and spec.has_trait("value")
 
 
+def _is_whole(spec):
+    return all(isinstance(number, int) for number in spec)
+
+
 def _start(spec):
-    return spec.value if _is_control(spec) else spec[2]
+    if _is_control(spec):
+        return spec.value
+    return spec[2] if _is_whole(spec) else float(spec[2])  # as the slider gives it
 
 
 def _check_control(name, spec):
@@ -115,9 +125,11 @@ def _check_control(name, spec):
 
 def _make_control(name, spec):
     if _is_control(spec):
+        if spec.has_trait("description") and not spec.description:
+            spec.description = name  # for screen readers too
         return spec
     low, high, start = spec
-    whole = all(isinstance(number, int) for number in spec)
+    whole = _is_whole(spec)
     kind = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
     return kind(
         min=low,
