@@ -12,11 +12,13 @@ import shutil
 import sys
 from types import SimpleNamespace
 
+import ipywidgets
 import pytest
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
-from vaelib import data, objectives
+from vaelib import data, objectives, widgets
 from vaelib.models import Autoencoder, VariationalAutoEncoder, load_weights
 from vaelib.training import choose_device, evaluate, fit
 
@@ -30,6 +32,7 @@ pixels = torch.arange(B * D, dtype=torch.uint8).view(B, D)  # 0..31, as from a f
 binary = (x > 0.5).to(torch.uint8)
 nan = x.clone()
 nan[0, 0] = math.nan
+pictures = torch.rand(B, 784, generator=torch.Generator().manual_seed(0))
 
 
 def train(data=x, test=None, **options):
@@ -128,6 +131,32 @@ class Sigmaless(VariationalAutoEncoder):
 def of(function, *args, **options):
     """A call that has no use for the model."""
     return lambda model, folder: function(*args, **options)
+
+
+def show(kind, *arguments, z_dim=Z, **options):
+    """A call that shows a small VAE of 784 pixels."""
+
+    def call(model, folder):
+        getattr(widgets, kind)(VAE(784, 5, z_dim), *arguments, **options)
+
+    return call
+
+
+def sliders_of(*modules):
+    return lambda model, folder: widgets.latent_sliders(nn.Sequential(*modules))
+
+
+def live(figure=None, update=lambda **values: None, **controls):
+    """A call that shows a live figure, and must not leave one open."""
+
+    def call(model, folder):
+        before = set(ipywidgets.widgets.widget._instances)
+        try:
+            widgets.live(figure or Figure(), update, alt="", **controls)
+        finally:
+            assert set(ipywidgets.widgets.widget._instances) == before
+
+    return call
 
 
 bernoulli = objectives.bernoulli_log_likelihood
@@ -433,6 +462,171 @@ MISTAKES = [
         lambda model, _: evaluate(model, x, scalar_loss),
         ValueError,
         r"loss returned shape \(\).*one number per example, \(B,\)",
+    ),
+    # widgets
+    (
+        "sliders: a Linear",
+        of(widgets.latent_sliders, nn.Linear(2, 784)),
+        TypeError,
+        "must be a model of vaelib.models or an nn.Sequential, not Linear",
+    ),
+    (
+        "sliders: a function",
+        of(widgets.latent_sliders, torch.sin),
+        TypeError,
+        "must be a model of vaelib.models or an nn.Sequential",
+    ),
+    (
+        "sliders: a convolution",
+        sliders_of(nn.Linear(2, 784), nn.Conv2d(1, 1, 3)),
+        TypeError,
+        "browser cannot evaluate Conv2d.*use Linear layers, each followed by at most",
+    ),
+    (
+        "sliders: dropout",
+        sliders_of(nn.Linear(2, 9), nn.Dropout(), nn.Linear(9, 784)),
+        TypeError,
+        "browser cannot evaluate Dropout",
+    ),
+    (
+        "sliders: leaky ReLU",
+        sliders_of(nn.Linear(2, 784), nn.LeakyReLU()),
+        TypeError,
+        "at most one of relu, silu, tanh, sigmoid, identity",
+    ),
+    (
+        "sliders: two activations",
+        sliders_of(nn.Linear(2, 784), nn.ReLU(), nn.Sigmoid()),
+        TypeError,
+        "browser cannot evaluate Sigmoid",
+    ),
+    (
+        "sliders: activation first",
+        sliders_of(nn.ReLU(), nn.Linear(2, 784)),
+        TypeError,
+        "browser cannot evaluate ReLU",
+    ),
+    ("sliders: no layer", sliders_of(), TypeError, "at least one Linear layer"),
+    (
+        "sliders: 21 latents",
+        show("latent_sliders", pictures, z_dim=21),
+        ValueError,
+        "takes 21 latents to 784 pixels, but must take 1 to 20 to 784",
+    ),
+    (
+        "sliders: other pixels",
+        lambda model, _: widgets.latent_sliders(model, x),
+        ValueError,
+        "takes 2 latents to 4 pixels, but must take 1 to 20 to 784",
+    ),
+    (
+        "sliders: no images",
+        show("latent_sliders"),
+        TypeError,
+        "images must be a tensor",
+    ),
+    (
+        "sliders: images too many",
+        of(widgets.latent_sliders, nn.Sequential(nn.Linear(2, 784)), pictures),
+        TypeError,
+        "has no encoder: leave images out",
+    ),
+    ("sliders: labels", show("latent_sliders", labels), TypeError, "like labels"),
+    (
+        "sliders: uint8",
+        show("latent_sliders", (255 * pictures).byte()),
+        TypeError,
+        r"images has dtype.*use x.float\(\) / 255",
+    ),
+    (
+        "sliders: 0..255",
+        show("latent_sliders", 255 * pictures),
+        ValueError,
+        "images must lie in.*divide by 255",
+    ),
+    ("sliders: NaN", show("latent_sliders", nan), ValueError, "images contains NaN"),
+    ("sliders: empty", show("latent_sliders", pictures[:0]), ValueError, "is empty"),
+    (
+        "sliders: float64",
+        show("latent_sliders", pictures.double()),
+        TypeError,
+        r"float64 but must be float32: use images.float\(\)",
+    ),
+    (
+        "sliders: other width",
+        show("latent_sliders", x),
+        ValueError,
+        "images has 4 columns but must have 784",
+    ),
+    (
+        "map: 3 latents",
+        show("latent_map", pictures, z_dim=3),
+        ValueError,
+        "needs a model of vaelib.models with z_dim=2",
+    ),
+    (
+        "map: a Sequential",
+        of(widgets.latent_map, nn.Sequential(nn.Linear(2, 784)), pictures),
+        ValueError,
+        "needs a model of vaelib.models with z_dim=2",
+    ),
+    (
+        "map: too few labels",
+        show("latent_map", pictures, labels[1:]),
+        ValueError,
+        "there are 8 images but 7 labels",
+    ),
+    ("map: 0..255", show("latent_map", 255 * pictures), ValueError, "divide by 255"),
+    (
+        "pad: an autoencoder",
+        of(widgets.drawing_pad, Autoencoder(784, 5, 2), pictures),
+        TypeError,
+        "drawing_pad needs a VariationalAutoEncoder",
+    ),
+    ("pad: labels", show("drawing_pad", labels), TypeError, "like labels"),
+    (
+        "pad: 21 latents",
+        show("drawing_pad", pictures, z_dim=21),
+        ValueError,
+        "takes 21 latents to 784 pixels",
+    ),
+    (
+        "live: no figure",
+        live(figure="a figure", a=(0, 1, 0)),
+        TypeError,
+        "figure must be a matplotlib Figure, not 'a figure'",
+    ),
+    (
+        "live: no function",
+        live(update=7, a=(0, 1, 0)),
+        TypeError,
+        "update must be a function, not 7",
+    ),
+    ("live: no controls", live(), ValueError, "give at least one control, such as"),
+    (
+        "live: other arguments",
+        live(update=lambda a, b: None, a=(0, 1, 0), c=(0, 1, 0)),
+        TypeError,
+        "update must take just the controls a, c",
+    ),
+    (
+        "live: too few arguments",
+        live(update=lambda a, b: None, a=(0, 1, 0)),
+        TypeError,
+        "update must take just the controls a: missing a required argument: 'b'",
+    ),
+    ("live: ends swapped", live(a=(1, 0, 0.5)), ValueError, r"a=\(1, 0, 0.5\) is no"),
+    ("live: start outside", live(a=(0, 1, 2)), ValueError, "low <= start <= high"),
+    ("live: two numbers", live(a=(0, 1)), ValueError, "is no control: give"),
+    ("live: one number", live(a=3), ValueError, "a=3 is no control: give"),
+    ("live: texts", live(a=("a", "c", "b")), ValueError, "is no control: give"),
+    ("live: NaN", live(a=(0, 1, math.nan)), ValueError, "is no control: give"),
+    ("live: infinite", live(a=(0, math.inf, 1)), ValueError, "all finite"),
+    (
+        "live: a button",
+        live(a=ipywidgets.Button()),
+        ValueError,
+        "is no control: give",
     ),
 ]
 

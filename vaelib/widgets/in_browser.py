@@ -181,7 +181,8 @@ class _PadView(anywidget.AnyWidget):
     sigma_floor = traitlets.Float(SIGMA_FLOOR).tag(sync=True)
     order = traitlets.List(traitlets.Int()).tag(sync=True)  # latents, most active first
     examples = traitlets.Bytes().tag(sync=True)
-    pixels = traitlets.Bytes().tag(sync=True)  # what the encoder sees, a byte each
+    # What the encoder sees, a byte each; CBytes, as it comes back as a memoryview.
+    pixels = traitlets.CBytes().tag(sync=True)
 
 
 class LatentSliders(InteractiveBox):
@@ -402,6 +403,10 @@ def _latents(model) -> int:
 def _check_images(images):
     check_batch(images, "images")
     check_unit_interval(images, "images")
+    if images.dtype != torch.float32:
+        raise TypeError(
+            f"images has dtype {images.dtype} but must be float32: use images.float()"
+        )
     if images.shape[1] != SIDE * SIDE:
         raise ValueError(f"images has {images.shape[1]} columns but must have 784")
 

@@ -3,6 +3,8 @@
 import functools
 import html
 import inspect
+import math
+import numbers
 
 import ipywidgets
 from matplotlib import pyplot as plt
@@ -101,7 +103,7 @@ def _is_control(spec):
 
 
 def _is_whole(spec):
-    return all(isinstance(number, int) for number in spec)
+    return all(isinstance(number, numbers.Integral) for number in spec)
 
 
 def _start(spec):
@@ -113,13 +115,13 @@ def _start(spec):
 def _check_control(name, spec):
     try:
         low, high, start = (0, 1, 0) if _is_control(spec) else spec
-        proper = low < high and low <= start <= high
+        proper = low < high and -math.inf < low <= start <= high < math.inf
     except (TypeError, ValueError):
         proper = False
     if not proper:
         raise ValueError(
             f"{name}={spec!r} is no control: give (low, high, start), low <= start <= "
-            "high and low < high, or an ipywidgets control"
+            "high and low < high, all finite, or an ipywidgets control"
         )
 
 
