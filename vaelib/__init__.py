@@ -1,7 +1,7 @@
 """The library behind the notebooks: thin, so that it can be read in an evening.
 
 The modules build on each other in this order, and import only upwards:
-cat_drawing, data, objectives, models, training, figures, widgets, checks.
+cat_drawing, data, objectives, models, training, figures, widgets, checks, pages.
 """
 
 import importlib
@@ -13,6 +13,7 @@ __all__ = [
     "figures",
     "models",
     "objectives",
+    "pages",
     "training",
     "widgets",
 ]

@@ -1,5 +1,8 @@
 """A real JupyterLab in headless Chromium, for whatever only a browser can show."""
 
+import contextlib
+import functools
+import http.server
 import json
 import os
 import pathlib
@@ -7,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import typing
 import urllib.request
@@ -182,6 +186,63 @@ def run_notebook(jupyterlab, page, request):
 
     yield run
     jupyterlab.shut_down_kernels()
+
+
+@pytest.fixture(scope="session")
+def build_pages(chromium, tmp_path_factory):
+    """A function that makes pages of notebooks and returns their folder."""
+
+    def build(notebooks):
+        folder = tmp_path_factory.mktemp("course") / "pages"
+        command = [sys.executable, "-m", "vaelib.pages", folder, *notebooks]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return folder
+
+    return build
+
+
+@pytest.fixture(params=["from disk", "from a server"])
+def visit(request, page):
+    """A function that opens a file of a folder in the page, in each of two ways.
+
+    The test fails if anything is asked for outside of that folder, or is not there.
+    """
+    roots, asked, missing = [], [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("requestfailed", lambda r: "ABORTED" in r.failure or missing.append(r.url))
+    page.on("response", lambda r: r.status >= 400 and missing.append(r.url))
+    with contextlib.ExitStack() as stack:
+
+        def visit(folder, name):
+            if not roots and request.param == "from disk":
+                roots.append(folder.as_uri())
+            elif not roots:
+                roots.append(stack.enter_context(_served(folder)))
+            page.goto(f"{roots[0]}/{name}")
+
+        yield visit
+    here = tuple(f"{root}/" for root in roots)
+    asked = [url for url in asked if not url.startswith(("data:", "blob:", *here))]
+    assert not asked, f"asked for outside of the folder: {asked}"
+    assert not missing, f"missing from the folder: {missing}"
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+
+@contextlib.contextmanager
+def _served(folder):
+    """Serve a folder below the server's root, as GitHub does, and yield its address."""
+    handler = functools.partial(_Quiet, directory=folder.parent)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/{folder.name}"
+        finally:
+            server.shutdown()
 
 
 @pytest.hookimpl(wrapper=True)
