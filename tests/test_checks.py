@@ -213,6 +213,8 @@ DRAWS = [
     (lambda m, s, n: draw(m, s, n, torch.rand(n, 3)), "uniform"),
     (lambda m, s, n: draw(m, s, 3), "wanted is (20000, 3)"),
     (lambda m, s, n: draw(m, 3 * s, n), "does not know"),
+    (lambda m, s, n: draw(s, m.abs(), n), "changed places"),
+    (lambda m, s, n: draw(m, s.exp(), n), "no exp"),
     (lambda m, s, n: draw(m, s, n).T, "the shape is"),
     (lambda m, s, n: draw(m, s, n) * math.nan, "NaN"),
     (lambda m, s, n: torch.normal(m, -s), "stopped with"),
@@ -231,6 +233,9 @@ VARIANCE = [
     (lambda m, s: m.std(0, correction=0) + s.mean(0), "do not add"),
     (lambda m, s: m.var(0, correction=0) - (s**2).mean(0), "wider, not narrower"),
     (lambda m, s: m.var(1, correction=0) + (s**2).mean(1), "over the N images"),
+    (lambda m, s: m.var(0, correction=0) + (s**2).sum(0), "average them"),
+    (lambda m, s: m.var(0, correction=0) + s.var(0, correction=0), "sigma varies"),
+    (lambda m, s: (m.std(0, correction=0) + s.mean(0)) ** 2, "not even before"),
     (lambda m, s: m.var() + s.mean(), "the shape is"),
 ]
 LENGTH = [
@@ -244,6 +249,10 @@ LENGTH = [
     (4, "the part of b"),
     (0.625, "for one latent"),
     (4096, "before they are added"),
+    (48, "still to be squared"),
+    (16, "still to be squared"),
+    (5, "no root of it"),
+    (8, "its root besides"),
     (17, "does not know"),
 ]
 
@@ -268,6 +277,12 @@ SLERP = [
     (lambda a, b, t: line(a, b, t) / line(a, b, t).norm() * a.norm(), "stretched"),
     (lambda a, b, t: line(a, b, t) / line(a, b, t).norm(), "scaled to length 1"),
     (lambda a, b, t: arc(a, b, t, torch.cosine_similarity(a, b, 0)), "take acos"),
+    (lambda a, b, t: arc(a, b, t, torch.cosine_similarity(a, b, 0).asin()), "asin"),
+    (lambda a, b, t: arc(a, b, t, torch.cosine_similarity(a, b, 0).acos().rad2deg()),
+     "radians"),
+    (lambda a, b, t: math.cos(t * math.pi / 2) * a + math.sin(t * math.pi / 2) * b,
+     "for a right angle only"),
+    (lambda a, b, t: arc(a / a.norm(), b / b.norm(), t), "keep their lengths"),
     (lambda a, b, t: a + b, "does not know"),
 ]  # fmt: skip
 
@@ -313,10 +328,12 @@ def test_ears_latent(capsys):
     }
     assert "Right" in said.pop(right)
     assert "Not attempted" in said.pop(None)
-    assert "that latent is size" in said[ranked[0]]
+    assert f"latent {ranked[0]} goes with size" in said[ranked[0]]
     assert not any("Right" in text for text in said.values())
-    silent = [j for j in ranked[5:] if j != ranked.index(right)]
-    assert sum("silent" in said[j] for j in silent) >= 3
-    assert "its rank" in verdict(
-        capsys, checks.ears_latent, ranked.index(right), model, cats
-    )
+    for j in ranked[5:]:
+        assert f"latent {j} is silent" in said[j]
+    for j in (rank := ranked.index(right), rank + 1):
+        assert "if you counted ranks" in said[j]
+    for nonsense in 10, -1, 2.5, True, "4":
+        text = verdict(capsys, checks.ears_latent, nonsense, model, cats)
+        assert "Not yet" in text and ("from 0 to 9" in text or "quotes" in text)

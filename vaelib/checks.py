@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vaelib import objectives
+from vaelib.data import SPECIES
 from vaelib.figures import ACTIVE_NATS
 from vaelib.training import Loss, evaluate
 
@@ -284,6 +285,8 @@ def posterior_draws(answer: Callable[[Tensor, Tensor, int], Tensor]) -> None:
             _describe_draws(zero, one)
         ),
         "mu is missing: the draws lie around 0": _describe_draws(zero, sigma),
+        "mu and sigma have changed places": _describe_draws(sigma, mu.abs()),
+        "sigma is positive already: no exp": _describe_draws(mu, sigma.exp()),
         "sigma is missing: the draws spread as the prior does": (
             _describe_draws(mu, one)
         ),
@@ -335,6 +338,15 @@ def aggregate_variance(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
         "subtracted: a wide posterior makes the aggregate wider, not narrower": (
             centres - widths
         ),
+        "the widths are summed over the images: average them": (
+            centres + sigma.square().sum(0)
+        ),
+        "that is how much sigma varies: wanted is how large its square is": (
+            centres + sigma.var(0, correction=0)
+        ),
+        "standard deviations do not add, not even before they are squared": (
+            (centres.sqrt() + sigma.mean(0)).square()
+        ),
         "average over the N images, not over the latents": (
             mu.var(1, correction=0) + sigma.square().mean(1)
         ),
@@ -351,7 +363,11 @@ def squared_length(answer: float) -> None:
         "that is its root: wanted is the squared length": math.sqrt(40),
         "that is only the part of a: b has one too": 36,
         "that is only the part of b: a has one too": 4,
+        "that is only the part of a, and its weight is still to be squared": 48,
+        "that is only the part of b, and its weight is still to be squared": 16,
         "that would be for one latent: there are 64": 40 / 64,
+        "64 is the squared length of an end already: no root of it": 5,
+        "that is the length of an end, and its root besides": 8,
         "the weights are squared before they are added, not after": 64.0**2,
     }
     _report(
@@ -369,9 +385,9 @@ def spherical_interpolation(answer: Callable[[Tensor, Tensor, float], Tensor]) -
     angle = torch.acos((a @ b) / (a.norm() * b.norm()))
     bare_angle = torch.acos(a @ b)
 
-    def arc(omega, t=t):
-        above = torch.sin((1 - t) * omega) * a + torch.sin(t * omega) * b
-        return above / torch.sin(omega)
+    def arc(omega, t=t, ends=(a, b)):
+        weights = torch.sin((1 - t) * omega), torch.sin(t * omega)
+        return (weights[0] * ends[0] + weights[1] * ends[1]) / torch.sin(omega)
 
     straight = (1 - t) * a + t * b
     mistakes = {
@@ -384,6 +400,16 @@ def spherical_interpolation(answer: Callable[[Tensor, Tensor, float], Tensor]) -
         ),
         "this is the straight line, scaled to length 1": straight / straight.norm(),
         "omega is the angle, and here is its cosine: take acos": arc(torch.cos(angle)),
+        "asin is taken: a·b over both lengths is a cosine, so take acos": (
+            arc(torch.asin(torch.cos(angle)))
+        ),
+        "omega is in degrees: torch.sin wants radians": arc(torch.rad2deg(angle)),
+        "that is right for a right angle only: use omega, the angle of a and b": (
+            math.cos(t * math.pi / 2) * a + math.sin(t * math.pi / 2) * b
+        ),
+        "a and b keep their lengths: divide by those inside acos only": (
+            arc(angle, ends=(a / a.norm(), b / b.norm()))
+        ),
     }
     _report(_attempt(answer, a, b, t), arc(angle), mistakes, "an arc at even speed")
 
@@ -392,27 +418,26 @@ def ears_latent(answer: int, model, cats) -> None:
     """The number of the latent of a model for cats that carries the ears best."""
     mu, sigma = model.encode(cats.images)
     z = objectives.sample_gaussian(mu, sigma, torch.Generator().manual_seed(0))
-    # Squared correlations of fur, size and ears (rows) with each latent (columns).
-    table = torch.corrcoef(torch.cat([cats.knobs, z], 1).T)[:3, 3:].square()
-    fur, size, ears = table.argmax(1).tolist()
+    latents, names = z.shape[1], ["fur", "size", "ears", *SPECIES]
+    true = torch.cat([cats.knobs, torch.eye(3)[cats.species]], 1)  # (N, 6)
+    # Squared correlations of what is true (rows) with each latent (columns).
+    table = torch.corrcoef(torch.cat([true, z], 1).T)[:6, 6:].square()
+    ears = table[2].argmax().item()
     kl = objectives.gaussian_kl_per_latent(mu, sigma).mean(0)
-    ranked = kl.argsort(descending=True).tolist()
-    mistakes = {
-        "that latent is size: it has the most nats, but ears are not in it": size,
-        "that latent is best at fur": fur,
-        "that is its rank by KL: wanted is its number, the j of z_j": (
-            ranked.index(ears)
-        ),
-        "that is its rank counted from 1: wanted is its number, the j of z_j": (
-            ranked.index(ears) + 1
-        ),
-    }
-    silent = (kl < ACTIVE_NATS).nonzero()[:, 0].tolist()
-    mistakes |= {f"latent {j} is silent: the decoder ignores it": j for j in silent}
-    mistakes = {text: number for text, number in mistakes.items() if number != ears}
-    _report(
-        _attempt(lambda: answer),
-        torch.tensor(float(ears)),
-        {text: torch.tensor(float(number)) for text, number in mistakes.items()},
-        "drawn codes of this latent go with the ears, and no other's as well",
-    )
+    rank = kl.argsort(descending=True).tolist().index(ears)
+    mistakes = {}
+    for j in set(range(latents)) - {ears}:
+        best = names[table[:, j].argmax()]
+        said = f"latent {j} goes with {best} more than with the ears"
+        said = f"latent {j} is silent" if kl[j] < ACTIVE_NATS else said
+        hint = "; if you counted ranks, wanted is the j of z_j" * (
+            j in (rank, rank + 1)
+        )
+        mistakes[said + hint] = torch.tensor(float(j))
+    attempt = _attempt(lambda: answer)
+    if isinstance(attempt, Tensor) and attempt.numel() == 1:
+        number = attempt.item()
+        if isinstance(answer, bool) or number not in range(latents):
+            attempt = f"wanted is a whole number from 0 to {latents - 1}"
+    right = "drawn codes of this latent go with the ears, and no other's as well"
+    _report(attempt, torch.tensor(float(ears)), mistakes, right)

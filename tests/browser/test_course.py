@@ -121,6 +121,8 @@ MAP_KEYS = {
 
 
 def move_map(page, box):
+    plane, picture = (box.get_by_role(r).bounding_box() for r in ("application", "img"))
+    assert picture["x"] > plane["x"] + plane["width"]  # to be seen while one points
     for key in MAP_KEYS:
         box.get_by_role("application").press(key)
         yield box.get_by_role("img").evaluate(GREY)

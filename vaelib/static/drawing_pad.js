@@ -11,10 +11,11 @@ function render({ model, el }) {
   const decode = buildNetwork(model.get("decoder"));
   const order = model.get("order");
   const examples = model.get("examples");
-  el.style.cssText = `display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start;
-    font-size: var(--jp-content-font-size1, 14px)`;
+  // Not el itself: ipywidgets takes away what its layout does not know.
+  const root = makeElement("div", el, {}, `display: flex; flex-wrap: wrap;
+    gap: 16px; align-items: flex-start; font-size: var(--jp-content-font-size1, 14px)`);
 
-  const hand = makeElement("div", el, {},
+  const hand = makeElement("div", root, {},
     "display: flex; flex-direction: column; gap: 8px; max-width: 300px");
   const pad = makeElement("canvas", hand, { width: PAD, height: PAD },
     `width: ${PAD}px; border: 1px solid gray; cursor: crosshair; touch-action: none;
@@ -34,9 +35,11 @@ function render({ model, el }) {
   const hidden = makeCheckbox(hand, "Hide the lower half, and fill it in", follow);
   makeExamples(hand, examples, examples.byteLength / SIDE ** 2, startFrom);
 
-  const seen = makeLabelled(el, "What the encoder sees");
-  const decoded = makeLabelled(el, "Decoded from mu");
-  const posterior = makePosterior(el, order.length);
+  const pictures = makeElement("div", root, {},
+    "display: flex; flex-direction: column; gap: 8px");
+  const seen = makeLabelled(pictures, "What the encoder sees");
+  const decoded = makeLabelled(pictures, "Decoded from mu");
+  const posterior = makePosterior(root, order.length);
 
   function clear() {
     context.fillStyle = "black";
@@ -185,7 +188,7 @@ function makeCheckbox(parent, text, onchange) {
 function makeLabelled(parent, text) {
   const figure = makeElement("figure", parent, {}, "margin: 0");
   makeElement("figcaption", figure, { textContent: text });
-  const picture = makePicture(figure, 224);
+  const picture = makePicture(figure, 196);
   picture.setAttribute("aria-label", text);
   return picture;
 }

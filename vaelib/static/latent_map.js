@@ -7,17 +7,18 @@ const COLOURS = ["#56B4E9", "#E69F00", "#3CCB9E", "#F0E442", "#FF8C42", "#F5A3CF
 function render({ model, el }) {
   const decode = buildNetwork(model.get("decoder"));
   const extent = model.get("extent");
-  el.style.cssText = `display: flex; flex-wrap: wrap; gap: 16px; align-items: flex-start;
-    font-size: var(--jp-content-font-size1, 14px)`;
+  // Not el itself: ipywidgets takes away what its layout does not know.
+  const root = makeElement("div", el, {}, `display: flex; flex-wrap: wrap;
+    gap: 16px; align-items: flex-start; font-size: var(--jp-content-font-size1, 14px)`);
 
   const size = SIDE * model.get("tiles");
-  const map = makeElement("canvas", el, { width: size, height: size, tabIndex: 0 },
-    `flex: 0 1 ${size}px; min-width: 0; max-width: 100%; cursor: crosshair;
+  const map = makeElement("canvas", root, { width: size, height: size, tabIndex: 0 },
+    `flex: 1 1 300px; min-width: 0; max-width: 500px; cursor: crosshair;
      touch-action: none; border: 1px solid gray; background: black`);
   map.setAttribute("role", "application");
   map.setAttribute("aria-roledescription", "latent map");
   map.dataset.lmSuppressShortcuts = "true"; // JupyterLab would take the arrow keys
-  const side = makeElement("div", el, {}, "flex: 0 0 308px");
+  const side = makeElement("div", root, {}, "flex: 0 0 308px");
   const picture = makePicture(side, 308);
   const readout = makeElement("output", side, {},
     "display: block; font-size: 1.3em; font-variant-numeric: tabular-nums");

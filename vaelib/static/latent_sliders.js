@@ -4,11 +4,12 @@ function render({ model, el }) {
   const decode = buildNetwork(model.get("decoder"));
   const names = model.get("names"); // of the latents: "z0", "z1" ...
   const keys = names.map((_, j) => `z${j}`);
-  el.style.cssText = `display: flex; flex-direction: column; gap: 8px;
-    align-items: flex-start; max-width: 308px; font-size: var(--jp-content-font-size1, 14px)`;
+  // Not el itself: ipywidgets takes away what its layout does not know.
+  const root = makeElement("div", el, {}, `display: flex; flex-direction: column;
+    gap: 8px; align-items: flex-start; font-size: var(--jp-content-font-size1, 14px)`);
 
-  const picture = makePicture(el, 308);
-  const buttons = makeElement("div", el, {}, "display: flex; gap: 8px; flex-wrap: wrap");
+  const picture = makePicture(root, 308);
+  const buttons = makeElement("div", root, {}, "display: flex; gap: 8px; flex-wrap: wrap");
   makeButton(buttons, "Reset", () => moveTo(keys.map(() => 0)));
   makeButton(buttons, "Random code", () => moveTo(keys.map(drawNormal)));
   if (model.get("more")) {
@@ -27,7 +28,7 @@ function render({ model, el }) {
   }
   const codes = model.get("example_codes");
   if (codes.length) {
-    makeExamples(el, model.get("examples"), codes.length, (i) => moveTo(codes[i]));
+    makeExamples(root, model.get("examples"), codes.length, (i) => moveTo(codes[i]));
   }
 
   // A draw from the prior N(0, 1), at a step of the slider (Box and Muller 1958).

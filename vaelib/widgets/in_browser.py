@@ -203,6 +203,7 @@ class LatentSliders(InteractiveBox):
         links.append(
             ipywidgets.jslink((view, "rest_display"), (rest.layout, "display"))
         )
+        view.layout.flex = "0 0 308px"  # as wide as its picture
         super().__init__(
             f"latent_sliders({len(order)} latents)",
             [view, ipywidgets.VBox([first, rest], layout={"flex": "1 1 20em"})],
@@ -433,7 +434,7 @@ def _latent_slider(view, rank, text):
         description=text,
         readout_format=".2f",
         style={"description_width": "8.5em"},
-        layout={"width": "auto", "max_width": "32em"},
+        layout={"width": "auto", "max_width": "40em"},
     )
 
 
