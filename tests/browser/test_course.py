@@ -6,6 +6,7 @@ be seen is computed here, in NumPy, from what the widgets sent to the browser.
 """
 
 import base64
+import functools
 import json
 import re
 import shutil
@@ -15,7 +16,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PATIENCE = 180_000  # milliseconds for a whole notebook on a busy machine
 SETTINGS = {  # all cells on the page at once, and widgets saved with the notebook
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
@@ -30,6 +32,12 @@ GREY = """canvas => {
 LOADED_BYTES = """async image => {
     const bytes = new Uint8Array(await (await fetch(image.src)).arrayBuffer());
     return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+}"""
+TURN_TO = """box => {
+    if (!window.Reveal) return; // no slides
+    const slide = box.closest("section section") ?? box.closest("section");
+    const { h, v } = Reveal.getIndices(slide);
+    Reveal.slide(h, v);
 }"""
 ACTIVATIONS = {
     "identity": lambda a: a,
@@ -93,8 +101,8 @@ def move_latents(page, box):
     more = box.get_by_role("button", name=re.compile("more latent"))
     if more.count():
         more.press("Enter")
-    canvas = box.get_by_role("img").first
-    for slider in box.get_by_role("slider").all():
+    canvas = box.locator("canvas").first.element_handle()
+    for slider in box.locator(".noUi-handle").element_handles():
         for key in "End", "ArrowLeft":
             slider.press(key)
             yield canvas.evaluate(GREY)
@@ -188,6 +196,7 @@ def check_all(page, saved):
         if kind is None:
             continue
         move, expected = KINDS[kind]
+        boxes.nth(number).evaluate(TURN_TO)
         before = None
         wanted = list(expected(view))
         for seen, want in zip(move(page, boxes.nth(number)), wanted, strict=True):
@@ -202,7 +211,16 @@ def check_all(page, saved):
 @pytest.fixture(scope="session")
 def saved_notebooks(tmp_path_factory):
     """The folder of the notebooks as JupyterLab saves them, widgets and all."""
-    return tmp_path_factory.mktemp("saved")
+    course = tmp_path_factory.mktemp("saved")
+    shutil.copytree(ROOT / "imgs", course / "imgs")
+    (course / "notebooks").mkdir()
+    return course / "notebooks"
+
+
+@pytest.fixture(scope="session")
+def page_of(saved_notebooks, build_pages):
+    """A function that makes pages of a saved notebook, once, and returns the folder."""
+    return functools.cache(lambda name: build_pages([saved_notebooks / name]))
 
 
 @pytest.fixture
@@ -222,8 +240,13 @@ def settled(jupyterlab):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_in_jupyterlab(path, settled, page, saved_notebooks):
-    shutil.copy(path, settled.root)
-    page.goto(f"{settled.url}/lab/workspaces/test/tree/{path.name}?reset")
+    course = settled.root / "course"
+    shutil.copytree(ROOT / "imgs", course / "imgs", dirs_exist_ok=True)
+    (course / "notebooks").mkdir(exist_ok=True)
+    target = Path(shutil.copy(path, course / "notebooks"))
+    page.goto(
+        f"{settled.url}/lab/workspaces/test/tree/course/notebooks/{path.name}?reset"
+    )
     idle = page.get_by_text("Python 3 (ipykernel) | Idle")
     expect(idle).to_be_visible(timeout=PATIENCE)
     page.get_by_role("menuitem", name="Run", exact=True).click()
@@ -232,7 +255,6 @@ def test_in_jupyterlab(path, settled, page, saved_notebooks):
     expect(page.get_by_text("[*]:")).to_have_count(0, timeout=PATIENCE)
     expect(idle).to_be_visible(timeout=PATIENCE)
     page.keyboard.press("Control+s")
-    target = settled.root / path.name
     expect(page.locator(".jp-mod-dirty")).to_have_count(0)
     shutil.copy(target, saved_notebooks)
     saved = Saved(target)
@@ -245,11 +267,11 @@ def test_in_jupyterlab(path, settled, page, saved_notebooks):
     assert check_all(page, saved) == with_kernel
 
 
+@pytest.mark.parametrize("form", ["notebooks", "slides"])
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_on_a_page(path, visit, page, build_pages, saved_notebooks):
+def test_on_pages_and_slides(path, form, visit, page, page_of, saved_notebooks):
     copy = saved_notebooks / path.name
     if not copy.exists():  # when only this test is asked for
         pytest.skip("needs the notebook that test_in_jupyterlab saves")
-    folder = build_pages([copy])
-    visit(folder, f"notebooks/{path.stem}.html")
+    visit(page_of(path.name), f"{form}/{path.stem}.html")
     assert check_all(page, Saved(copy))
