@@ -142,6 +142,13 @@ def show(kind, *arguments, z_dim=Z, **options):
     return call
 
 
+class Inverted(VariationalAutoEncoder):
+    """A model whose pictures are not what its layers put out."""
+
+    def decode(self, z):
+        return 1 - super().decode(z)
+
+
 def sliders_of(*modules):
     return lambda model, folder: widgets.latent_sliders(nn.Sequential(*modules))
 
@@ -469,6 +476,12 @@ MISTAKES = [
         of(widgets.latent_sliders, nn.Linear(2, 784)),
         TypeError,
         "must be a model of vaelib.models or an nn.Sequential, not Linear",
+    ),
+    (
+        "sliders: another decode",
+        lambda model, _: widgets.latent_sliders(Inverted(784, 5, 2), pictures),
+        TypeError,
+        "Inverted.decode does something else than its layers",
     ),
     (
         "sliders: a function",

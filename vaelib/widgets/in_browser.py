@@ -63,7 +63,22 @@ def decoder_layers(model: nn.Module) -> list[Layer]:
             f"this decoder takes {inputs} latents to {outputs} pixels, but must take 1 "
             f"to {MAX_LATENTS} to {SIDE * SIDE}"
         )
+    _check_same(model, layers)
     return layers
+
+
+@torch.no_grad()
+def _check_same(model, layers):
+    """Raise TypeError if a subclass decodes in another way than its layers do."""
+    z = torch.linspace(-1, 1, layers[0][0].shape[1])[None]
+    decode = getattr(model, "decode", model)
+    expected = decode(z.to(next(model.parameters()))).float().cpu()
+    # NaN is reported by pack_network.
+    if not torch.allclose(expected, evaluate_layers(layers, z), 0, 1e-3, True):
+        raise TypeError(
+            f"{type(model).__name__}.decode does something else than its layers z_2hid "
+            "and hid_2img: give the whole decoder as an nn.Sequential"
+        )
 
 
 def _unnest(model):
