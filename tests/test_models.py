@@ -1,14 +1,16 @@
 """The networks: their interface, where they start, and their checkpoints."""
 
+import functools
 import hashlib
 import io
+import re
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vaelib import objectives
+from vaelib import data, objectives, training
 from vaelib.models import (
     ACTIVATIONS,
     OUTPUT_SHRINKAGE,
@@ -291,3 +293,34 @@ def test_checkpoint_cannot_run_code(tmp_path):
     store(tmp_path, {"data_mean": pytest.fail})
     with pytest.raises(Exception, match=r"(?i)weights.only"):
         load_weights(vae(), "vae", tmp_path)
+
+
+# What the README of the assets says of each bundled checkpoint, row by row.
+ROWS = re.findall(
+    r"^\| (\w+) \| 784-(\d+)-(\d+) \| ([\d.]+) \| `(\w+)` \|$",
+    (data.ASSETS / "README.md").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
+
+
+@functools.cache
+def images_of(kind):
+    if kind == "cats":
+        return data.cats(10_000, seed=1).images
+    return data.load(kind, train=False)[0]
+
+
+def test_each_bundled_checkpoint_has_a_row():
+    bundled = sorted(path.stem for path in (data.ASSETS / "checkpoints").iterdir())
+    assert sorted(name for name, *_ in ROWS) == bundled
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
+def test_bundled_checkpoint_is_what_its_row_says(row):
+    name, h_dim, z_dim, bound, digest = row
+    content = data.asset_bytes(f"checkpoints/{name}.pt")
+    assert hashlib.sha256(content).hexdigest() == digest
+    model = VariationalAutoEncoder(784, int(h_dim), int(z_dim), activation="silu")
+    load_weights(model, name)
+    loss = training.evaluate(model, images_of(name.split("_")[0]))
+    assert loss.mean().item() == pytest.approx(float(bound), abs=0.01)
