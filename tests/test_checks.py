@@ -11,11 +11,6 @@ from vaelib import checks, data, objectives
 from vaelib.models import VariationalAutoEncoder, load_weights
 
 
-def verdict(capsys, check, *arguments):
-    check(*arguments)
-    return capsys.readouterr().out
-
-
 def kl(mu, sigma):
     return 0.5 * (mu**2 + sigma**2 - 1) - sigma.log()
 
@@ -78,18 +73,18 @@ BETA = [
 
 
 @pytest.mark.parametrize(("answer", "said"), SIGMA)
-def test_sigma_from_log_var(capsys, answer, said):
-    assert said in verdict(capsys, checks.sigma_from_log_var, answer)
+def test_sigma_from_log_var(verdict, answer, said):
+    assert said in verdict(checks.sigma_from_log_var, answer)
 
 
 @pytest.mark.parametrize(("answer", "said"), KL)
-def test_kl_per_latent(capsys, answer, said):
-    assert said in verdict(capsys, checks.kl_per_latent, answer)
+def test_kl_per_latent(verdict, answer, said):
+    assert said in verdict(checks.kl_per_latent, answer)
 
 
 @pytest.mark.parametrize(("answer", "said"), BETA)
-def test_effective_beta(capsys, answer, said):
-    assert said in verdict(capsys, checks.effective_beta, answer)
+def test_effective_beta(verdict, answer, said):
+    assert said in verdict(checks.effective_beta, answer)
 
 
 def parts(model, x, draw=True, power=1):
@@ -134,26 +129,26 @@ BOUND = [
 
 
 @pytest.mark.parametrize(("answer", "said"), BOUND)
-def test_bound_on_test_data(capsys, trained, answer, said):
-    assert said in verdict(capsys, checks.bound_on_test_data, answer, *trained)
+def test_bound_on_test_data(verdict, trained, answer, said):
+    assert said in verdict(checks.bound_on_test_data, answer, *trained)
 
 
-def test_planted_bugs_accepts_the_right_diagnosis_only(capsys):
+def test_planted_bugs_accepts_the_right_diagnosis_only(verdict):
     right = {
         name: checks.BUGS.index(bug) for name, (_, bug) in checks.PLANTED_BUGS.items()
     }
-    assert verdict(capsys, checks.planted_bugs, right).count("Right") == 4
+    assert verdict(checks.planted_bugs, right).count("Right") == 4
     for name in right:
         for guess in set(range(len(checks.BUGS))) - {right[name]}:
-            said = verdict(capsys, checks.planted_bugs, right | {name: guess})
+            said = verdict(checks.planted_bugs, right | {name: guess})
             assert said.count("Right") == 3
             assert f"{name}: Not yet" in said
-    assert verdict(capsys, checks.planted_bugs, {}).count("Not attempted") == 4
+    assert verdict(checks.planted_bugs, {}).count("Not attempted") == 4
     for nonsense in 17, "1", 1.0, torch.ones(2):
-        said = verdict(capsys, checks.planted_bugs, {"A": nonsense})
+        said = verdict(checks.planted_bugs, {"A": nonsense})
         assert "A: Not yet: write a number from 0 to 5" in said
     for nonsense in None, [1, 2, 3, 4], "A", {"a": 1}:
-        assert "a dictionary" in verdict(capsys, checks.planted_bugs, nonsense)
+        assert "a dictionary" in verdict(checks.planted_bugs, nonsense)
 
 
 def test_planted_losses_are_wrong_in_the_way_they_say():
@@ -176,17 +171,25 @@ def test_planted_losses_are_wrong_in_the_way_they_say():
 
 
 def test_every_exercise_check_has_a_docstring_and_takes_the_answer_first():
-    functions = inspect.getmembers(checks, inspect.isfunction)
-    own = [f for _, f in functions if f.__module__ == "vaelib.checks"]
-    public = [f for f in own if not f.__name__.startswith("_")]
-    assert len(public) == 10
+    modules = inspect.getmembers(checks, inspect.ismodule)
+    found = [
+        inspect.getmembers(m, inspect.isfunction) for n, m in modules if n != "verdict"
+    ]
+    own = [
+        f for fs in found for _, f in fs if f.__module__.startswith("vaelib.checks.")
+    ]
+    public = {
+        f for f in own if f.__name__[0] != "_" and not f.__module__.endswith("verdict")
+    }
+    assert public == {f for _, f in inspect.getmembers(checks, inspect.isfunction)}
+    assert {function.__name__ for function in public} <= set(checks.__all__)
     for function in public:
         assert function.__doc__
         assert next(iter(inspect.signature(function).parameters)) == "answer"
 
 
-def test_nan_is_no_right_answer(capsys):
-    said = verdict(capsys, checks.effective_beta, math.nan)
+def test_nan_is_no_right_answer(verdict):
+    said = verdict(checks.effective_beta, math.nan)
     assert "Not yet" in said
 
 
@@ -288,27 +291,27 @@ SLERP = [
 
 
 @pytest.mark.parametrize(("answer", "said"), DRAWS)
-def test_posterior_draws(capsys, answer, said):
+def test_posterior_draws(verdict, answer, said):
     torch.manual_seed(0)
-    assert said in verdict(capsys, checks.posterior_draws, answer)
+    assert said in verdict(checks.posterior_draws, answer)
 
 
 @pytest.mark.parametrize(("answer", "said"), VARIANCE)
-def test_aggregate_variance(capsys, answer, said):
-    assert said in verdict(capsys, checks.aggregate_variance, answer)
+def test_aggregate_variance(verdict, answer, said):
+    assert said in verdict(checks.aggregate_variance, answer)
 
 
 @pytest.mark.parametrize(("answer", "said"), LENGTH)
-def test_squared_length(capsys, answer, said):
-    assert said in verdict(capsys, checks.squared_length, answer)
+def test_squared_length(verdict, answer, said):
+    assert said in verdict(checks.squared_length, answer)
 
 
 @pytest.mark.parametrize(("answer", "said"), SLERP)
-def test_spherical_interpolation(capsys, answer, said):
-    assert said in verdict(capsys, checks.spherical_interpolation, answer)
+def test_spherical_interpolation(verdict, answer, said):
+    assert said in verdict(checks.spherical_interpolation, answer)
 
 
-def test_ears_latent(capsys):
+def test_ears_latent(verdict):
     model = VariationalAutoEncoder(784, 128, 10, activation="silu")
     load_weights(model, "cats_z10_seed1")
     cats = data.cats(2000, seed=3)
@@ -323,7 +326,7 @@ def test_ears_latent(capsys):
     right = moved[:, ranked[:5]].std(0).argmax().item()
     right = ranked[right]
     said = {
-        guess: verdict(capsys, checks.ears_latent, guess, model, cats)
+        guess: verdict(checks.ears_latent, guess, model, cats)
         for guess in [*range(10), None]
     }
     assert "Right" in said.pop(right)
@@ -335,5 +338,5 @@ def test_ears_latent(capsys):
     for j in (rank := ranked.index(right), rank + 1):
         assert "if you counted ranks" in said[j]
     for nonsense in 10, -1, 2.5, True, "4":
-        text = verdict(capsys, checks.ears_latent, nonsense, model, cats)
+        text = verdict(checks.ears_latent, nonsense, model, cats)
         assert "Not yet" in text and ("from 0 to 9" in text or "quotes" in text)

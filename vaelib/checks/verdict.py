@@ -1,0 +1,62 @@
+"""The verdict on an answer: not attempted, right, or the name of the mistake."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def try_answer(answer: Callable, *arguments):
+    """answer(*arguments) as a tensor; None if not attempted; a text if it fails."""
+    copies = [a.clone() if isinstance(a, Tensor) else a for a in arguments]
+    try:
+        value = answer(*copies)
+    except Exception as error:  # whatever a learner's code may raise
+        return f"it stopped with {type(error).__name__}: {error}"
+    if value is None or value is ...:
+        return None
+    if isinstance(value, str):
+        return f"{value!r} is a text: write numbers without quotes"
+    try:
+        value = torch.as_tensor(value).detach().to_dense().cpu()
+        return "it holds complex numbers" if value.is_complex() else value.double()
+    except (TypeError, ValueError, RuntimeError):
+        return f"it is a {type(value).__name__}, where numbers are wanted"
+
+
+def _distance(answer: Tensor, other: Tensor) -> float:
+    """The largest relative difference of two tensors; infinite if shapes differ."""
+    if answer.shape != other.shape:
+        return math.inf
+    return ((answer - other).abs() / other.abs().clamp(min=1e-3)).max().item()
+
+
+def unknown_mistake(answer: Tensor, truth: Tensor) -> str:
+    if answer.shape != truth.shape:
+        return f"the shape is {tuple(answer.shape)}, wanted is {tuple(truth.shape)}"
+    if answer.isnan().any():
+        return "it contains NaN"
+    return "the numbers are wrong, in a way this check does not know"
+
+
+def report(
+    answer,
+    truth: Tensor,
+    mistakes: dict[str, Tensor],
+    right: str,
+    rtol: float = 1e-4,
+) -> None:
+    """Print the verdict on an attempt, against the truth and the known mistakes."""
+    if isinstance(answer, Tensor) and answer.numel() == 1:
+        answer = answer.reshape(truth.shape) if truth.numel() == 1 else answer
+    if answer is None:
+        print("Not attempted yet.")
+    elif isinstance(answer, str):
+        print(f"Not yet: {answer}.")
+    elif _distance(answer, truth) < rtol:
+        print(f"Right: {right}.")
+    else:
+        nearest = min(mistakes, key=lambda text: _distance(answer, mistakes[text]))
+        known = _distance(answer, mistakes[nearest]) < rtol
+        print(f"Not yet: {nearest if known else unknown_mistake(answer, truth)}.")
