@@ -628,6 +628,12 @@ MISTAKES = [
         TypeError,
         "update must take just the controls a: missing a required argument: 'b'",
     ),
+    (
+        "live: no function behind a button",
+        live(a=(0, 1, 0), actions={"Go": 7}),
+        TypeError,
+        r"actions\['Go'\] must be a function, not 7",
+    ),
     ("live: ends swapped", live(a=(1, 0, 0.5)), ValueError, r"a=\(1, 0, 0.5\) is no"),
     ("live: start outside", live(a=(0, 1, 2)), ValueError, "low <= start <= high"),
     ("live: two numbers", live(a=(0, 1)), ValueError, "is no control: give"),

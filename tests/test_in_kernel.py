@@ -183,6 +183,82 @@ def test_mistake_by_a_control_without_a_description_is_named():
     assert "at choice = b" in live.message.value
 
 
+def climb(mu, n):
+    """Steps from where the sliders stand, each of which moves both of them."""
+    for step in (1, 2):
+        yield {"mu": mu + step, "n": n + step}
+
+
+def test_button_moves_the_sliders_with_one_picture_a_step():
+    figure, update = draw()
+    seen, pictures = [], []
+
+    def note(mu, n):
+        seen.append((mu, n))
+        update(mu, n)
+
+    live = widgets.live(
+        figure,
+        note,
+        alt="A bell",
+        actions={"Climb": climb},
+        mu=(-3.0, 3.0, -1.5),
+        n=(1, 9, 2),
+    )
+    (button,) = (w for w in boxes._descendants(live) if hasattr(w, "click"))
+    assert button.description == "Climb"
+    live.image.observe(lambda change: pictures.append(change.new), "value")
+    button.click()
+    assert seen == [(-1.5, 2), (-0.5, 3), (0.5, 4)] and len(set(pictures)) == 2
+    assert live.values == {"mu": 0.5, "n": 4}
+    np.testing.assert_array_equal(pixels_of(pictures[-1]), drawn_alone(0.5, 4))
+    live.controls["n"].value = 7  # by hand it still moves after the last step
+    assert seen[-1] == (0.5, 7) and len(pictures) == 3
+
+
+def test_mistake_of_a_button_is_shown_and_raised():
+    def climb_too_far(mu, n):
+        yield {"n": 5}
+        raise OverflowError("no way <up>")
+
+    figure, update = draw()
+    live = widgets.live(
+        figure,
+        update,
+        alt="A bell",
+        actions={"Climb": climb_too_far},
+        mu=(-3.0, 3.0, 0.0),
+        n=(1, 9, 2),
+    )
+    with pytest.raises(OverflowError, match="no way"):
+        live.press("Climb")
+    assert "OverflowError: no way &lt;up&gt;<" in live.message.value
+    assert "after Climb" in live.message.value
+    live.controls["n"].value = 6  # sliders go on to work
+    assert live.message.value == ""
+    np.testing.assert_array_equal(pixels_of(live.image.value), drawn_alone(0.0, 6))
+    with pytest.raises(OverflowError) as caught:
+        widgets.drive_sliders()
+    assert caught.value.__notes__ == ["in live(mu, n), after Climb"]
+
+
+def test_driving_presses_buttons_and_puts_the_sliders_back():
+    figure, update = draw()
+    live = widgets.live(
+        figure,
+        update,
+        alt="A bell",
+        actions={"Climb": climb},
+        mu=(-3.0, 3.0, 0.0),
+        n=(1, 9, 2),
+    )
+    before, seen = live.image.value, []
+    live.controls["n"].observe(lambda change: seen.append(change.new), "value")
+    assert widgets.drive_sliders() == 2
+    assert seen[-3:] == [3, 4, 2]
+    assert live.values == {"mu": 0.0, "n": 2} and live.image.value == before
+
+
 def fail_when_called(mu, n):
     raise ZeroDivisionError("as planned")
 
@@ -259,6 +335,11 @@ def recorder(**controls):
             ipywidgets.SelectionSlider(options="wxyz", value="y", description="a"),
             ["w", "x", "z", "y"],
         ),
+        (
+            ipywidgets.Dropdown(options="wxyz", value="y", description="a"),
+            ["w", "x", "z", "y"],
+        ),
+        (ipywidgets.ToggleButtons(options="wxyz", value="y"), ["w", "x", "z", "y"]),
         (
             ipywidgets.SelectionRangeSlider(options="wxyz", index=(1, 2)),
             [("w", "w"), ("w", "z"), ("z", "z"), ("x", "y")],

@@ -208,8 +208,12 @@ def update(shade, **others):
         raise ValueError("<i>too</i> bright & red")
     figure.set_facecolor((shade, 0.5, 1 - shade))
 
+def darken(shade, **others):
+    for step in range(1, 6):
+        yield {"shade": shade * (1 - step / 5)}
+
 live = widgets.live(
-    figure, update, alt="One colour", shade=(0.0, 1.0, 0.5),
+    figure, update, alt="One colour", actions={"Darken": darken}, shade=(0.0, 1.0, 0.5),
     reach=ipywidgets.IntRangeSlider(), kind=ipywidgets.Dropdown(options="ab"),
     on=ipywidgets.Checkbox())
 live"""
@@ -654,6 +658,9 @@ def try_live(page, box):
     page.keyboard.press("ArrowLeft")
     eventually(expect_shade, 0.99)
     expect(alert).to_have_text("")
+    box.get_by_role("button", name="Darken").press("Enter")
+    eventually(expect_shade, 0)
+    expect(slider).to_have_attribute("aria-valuenow", "0.0")
 
 
 # For each text its colour, those behind it from the nearest, and what it says.

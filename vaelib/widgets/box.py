@@ -15,7 +15,12 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 STATIC = Path(__file__).parents[1] / "static"
-SELECTING = ipywidgets.SelectionSlider, ipywidgets.SelectionRangeSlider
+SELECTING = (
+    ipywidgets.Dropdown,
+    ipywidgets.SelectionRangeSlider,
+    ipywidgets.SelectionSlider,
+    ipywidgets.ToggleButtons,
+)
 PNG_DPI = 144  # sharp on a projector, and half the bytes of twice a browser's 96
 
 _shown = {}  # id of a notebook cell -> the boxes that its last run made
@@ -92,8 +97,9 @@ def round_step(low: float, high: float) -> float:
 def drive_sliders() -> int:
     """Move every slider of this notebook to both ends and the middle, then back.
 
-    Returns how many there are. Raises what a callback raises, with a note that says
-    which slider stood where: this is how the tests hear of it.
+    Menus go through their first, middle and last choice, and buttons of `live` are
+    pressed. Returns how many sliders and menus there are. Raises what a callback
+    raises, with a note that says what stood where: this is how the tests hear of it.
     """
     driven = 0
     for box in sorted(_open, key=repr):
@@ -105,7 +111,20 @@ def drive_sliders() -> int:
             else:
                 continue
             driven += 1
+        for text in getattr(box, "actions", ()):
+            _press(box, text)
     return driven
+
+
+def _press(box, text):
+    before = box.values
+    try:
+        box.press(text)
+        for name, value in before.items():
+            box.controls[name].value = value
+    except Exception as error:
+        error.add_note(f"in {box!r}, after {text}")
+        raise
 
 
 def _drive(box, slider, trait, low, high):

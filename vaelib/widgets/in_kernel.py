@@ -1,5 +1,6 @@
 """Several sliders over one figure, whose artists the kernel updates in place."""
 
+import contextlib
 import functools
 import html
 import inspect
@@ -20,8 +21,9 @@ QUICK = {"dpi": LIVE_DPI, "pil_kwargs": {"compress_level": 1}}
 class Live(InteractiveBox):
     """Controls, the picture that they change, and what went wrong; made by `live`."""
 
-    def __init__(self, figure, update, controls, alt, png):
+    def __init__(self, figure, update, controls, actions, alt, png):
         self.figure, self.update, self.controls = figure, update, controls
+        self.actions, self._playing = actions, False
         self.image = ipywidgets.Image(
             value=png,
             format="png",
@@ -29,7 +31,8 @@ class Live(InteractiveBox):
         )
         self.message = ipywidgets.HTML().add_class("vaelib-alert")
         row = ipywidgets.Box(
-            list(controls.values()), layout={"flex_flow": "row wrap", "width": "100%"}
+            [*controls.values(), *map(self._make_button, actions)],
+            layout={"flex_flow": "row wrap", "width": "100%"},
         )
         super().__init__(
             f"live({', '.join(controls)})",
@@ -41,15 +44,42 @@ class Live(InteractiveBox):
         for name, control in controls.items():
             control.observe(functools.partial(self._redraw, name), "value")
 
-    def _redraw(self, moved, change):
-        values = {name: control.value for name, control in self.controls.items()}
+    @property
+    def values(self):
+        """What all controls say, by name."""
+        return {name: control.value for name, control in self.controls.items()}
+
+    def press(self, text):
+        """Do what the button with this text does; raises what its function raises."""
+        self._playing = True  # one picture a step, however many controls it moves
         try:
-            self.image.value = _draw(self.figure, self.update, values)
+            with self._told(f"after {text}"):
+                for moved in self.actions[text](**self.values):
+                    for name, value in moved.items():
+                        control = self.controls[name]
+                        control.value = _at_a_step(control, value)
+                    self.image.value = _draw(self.figure, self.update, self.values)
+        finally:
+            self._playing = False
+
+    def _make_button(self, text):
+        button = ipywidgets.Button(description=text, layout={"width": "auto"})
+        button.on_click(lambda _: self.press(text))
+        return button
+
+    def _redraw(self, moved, change):
+        if not self._playing:
+            with self._told(f"at {moved} = {change.new}"):
+                self.image.value = _draw(self.figure, self.update, self.values)
+
+    @contextlib.contextmanager
+    def _told(self, where):
+        """Show the learner what is raised: in the browser nobody would see it."""
+        try:
+            yield
         except Exception as error:
-            # From the browser nobody sees what is raised here, so it is shown as well.
             name = html.escape(f"{type(error).__name__}: {error}")
-            where = html.escape(f"at {moved} = {change.new}")
-            self.message.value = f"<b>{name}</b><br>{where}"
+            self.message.value = f"<b>{name}</b><br>{html.escape(where)}"
             raise
         self.message.value = ""
 
@@ -57,19 +87,32 @@ class Live(InteractiveBox):
         return self.image.value
 
 
-def live(figure, update, *, alt, **controls):
+def _at_a_step(control, value):
+    """The value nearest to this one that the slider can stand at in the browser.
+
+    From any other, the browser would move it there by itself, and tell the kernel so
+    after the animation, whose last step would be lost.
+    """
+    if not isinstance(control, ipywidgets.FloatSlider):
+        return value
+    return control.min + control.step * round((value - control.min) / control.step)
+
+
+def live(figure, update, *, alt, actions=None, **controls):
     """Show sliders over a figure that `update` changes at every move.
 
     figure: a matplotlib Figure, drawn once; it keeps its layout from then on.
     update: function of the values of all controls, by name, that changes the figure's
         artists (`line.set_data` and the like); what it raises is shown in the box.
     alt: what the picture shows, for those who cannot see it.
+    actions: buttons, by their text: a function of the values of all controls, by name,
+        that yields a dict of new values for each step of an animation.
     controls: for each argument of `update` a slider as (low, high, start), of whole
         numbers if all three are, else in 100 steps or more; or any ipywidgets control.
 
-    Returns a box with .controls, a dict by name, and .image; running its notebook cell
-    again closes it. Needs the kernel. Raises TypeError or ValueError for a figure or
-    controls that do not do, and, already here, whatever `update` raises at the start.
+    Returns a box with .controls, a dict by name, .press(text), and .image; running its
+    notebook cell again closes it. Needs the kernel. Raises TypeError or ValueError for
+    arguments that do not do, and, already here, whatever `update` raises at the start.
     """
     if not isinstance(figure, Figure):
         raise TypeError(f"figure must be a matplotlib Figure, not {figure!r}")
@@ -85,12 +128,15 @@ def live(figure, update, *, alt, **controls):
         ) from None
     for name, spec in controls.items():
         _check_control(name, spec)
+    for text, steps in (actions or {}).items():
+        if not callable(steps):
+            raise TypeError(f"actions[{text!r}] must be a function, not {steps!r}")
     starts = {name: _start(spec) for name, spec in controls.items()}
     png = _draw(figure, update, starts)  # first: should it fail, nothing is left open
     figure.set_layout_engine("none")  # axes stay put, and drawing is quicker
     plt.close(figure)  # shown in the box, not a second time under the cell
     made = {name: _make_control(name, spec) for name, spec in controls.items()}
-    return Live(figure, update, made, alt, png)
+    return Live(figure, update, made, actions or {}, alt, png)
 
 
 def _draw(figure, update, values):
