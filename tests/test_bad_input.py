@@ -483,6 +483,24 @@ MISTAKES = [
         TypeError,
         "Inverted.decode does something else than its layers",
     ),
+    *(
+        (
+            f"{kind.__name__}: a model in {dtype}",
+            lambda model, _, kind=kind, dtype=dtype: kind(
+                VAE(784, 5, 2).to(dtype), pictures
+            ),
+            TypeError,
+            rf"img_2hid.weight has dtype {dtype} but must be float32.*model.float\(\)",
+        )
+        for kind in (widgets.latent_sliders, widgets.latent_map, widgets.drawing_pad)
+        for dtype in (torch.float64, torch.float16, torch.bfloat16)
+    ),
+    (
+        "sliders: a Sequential in float64",
+        sliders_of(nn.Linear(2, 784).double()),
+        TypeError,
+        r"model's 0.weight has dtype torch.float64 .* use model.float\(\)",
+    ),
     (
         "sliders: a function",
         of(widgets.latent_sliders, torch.sin),

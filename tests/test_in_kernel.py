@@ -1,20 +1,25 @@
 """Live figures as far as Python sees them, and the driving of all sliders."""
 
 import base64
+import concurrent.futures
+import gc
 import io
 import itertools
 import os
 import re
 import subprocess
 import sys
+import threading
 
 import ipywidgets
 import nbformat
 import numpy as np
 import pytest
+import torch
 import traitlets
 from IPython.core.formatters import DisplayFormatter
 from matplotlib import pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -259,6 +264,83 @@ def test_driving_presses_buttons_and_puts_the_sliders_back():
     assert live.values == {"mu": 0.0, "n": 2} and live.image.value == before
 
 
+# JupyterLab runs the callbacks in a thread of its own, beside that of the cells.
+
+
+@pytest.mark.parametrize("with_grad", [False, True])
+def test_other_threads_have_gradients_as_where_the_box_was_made(with_grad):
+    figure, update = draw()
+    weight, seen = torch.ones(1, requires_grad=True), []
+
+    def weigh(mu, n):
+        seen.append((weight * mu).requires_grad)
+        update(mu, n)
+
+    with torch.set_grad_enabled(with_grad):
+        live = widgets.live(
+            figure,
+            weigh,
+            alt="A bell",
+            actions={"Climb": climb},
+            mu=(-3.0, 3.0, 0.0),
+            n=(1, 9, 2),
+        )
+
+    def work():
+        with torch.set_grad_enabled(not with_grad):
+            live.controls["n"].value = 3
+            live.press("Climb")
+            return torch.is_grad_enabled()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        assert pool.submit(work).result() == (not with_grad)  # left as it was
+    assert seen == [with_grad] * 4
+    np.testing.assert_array_equal(pixels_of(live.image.value), drawn_alone(2.0, 5))
+
+
+def test_threads_take_turns():
+    """A slider that is moved during an animation is drawn after it, not swallowed."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(mu, n):
+        begun.set()
+        assert go_on.wait(10)
+        yield {"mu": 1.0}
+
+    figure, update = draw()
+    live = widgets.live(
+        figure,
+        update,
+        alt="A bell",
+        actions={"Wait": wait},
+        mu=(-3.0, 3.0, 0.0),
+        n=(1, 9, 2),
+    )
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        playing = pool.submit(live.press, "Wait")
+        assert begun.wait(10)
+        moving = pool.submit(setattr, live.controls["n"], "value", 8)
+        _, waiting = concurrent.futures.wait([moving], timeout=0.3)
+        go_on.set()
+        playing.result(), moving.result()
+    assert waiting == {moving}
+    np.testing.assert_array_equal(pixels_of(live.image.value), drawn_alone(1.0, 8))
+
+
+def test_drawing_keeps_what_another_thread_sets_meanwhile():
+    figure, update = draw()
+
+    class Setter(Artist):
+        def draw(self, renderer):
+            plt.rcParams["lines.linewidth"] = 7
+
+    figure.add_artist(Setter())
+    with plt.rc_context({"savefig.bbox": "tight"}):
+        widgets.live(figure, update, alt="A bell", mu=(-3.0, 3.0, 0.0), n=(1, 9, 2))
+        assert plt.rcParams["lines.linewidth"] == 7
+        assert plt.rcParams["savefig.bbox"] == "tight"
+
+
 def fail_when_called(mu, n):
     raise ZeroDivisionError("as planned")
 
@@ -289,6 +371,65 @@ def test_close_leaves_no_model():
     live.close()
     live.close()  # does no harm
     assert open_models() == before
+
+
+def test_controls_of_others_stay_open_and_serve_again():
+    before, calls = open_models(), []
+    row = ipywidgets.HBox([ipywidgets.IntSlider()])
+    row.add_traits(value=traitlets.Int())  # a control of several parts
+    own = ipywidgets.IntSlider(), row
+    theirs = open_models()
+    for number in 1, 2:
+        live = widgets.live(
+            plt.figure(figsize=(1, 1)),
+            lambda **values: calls.append(values),
+            alt="",
+            a=own[0],
+            b=own[1],
+            c=(0, 1, 0),
+        )
+        own[0].value = own[1].value = number
+        live.close()
+        live.close()  # does no harm
+        assert open_models() == theirs
+        own[0].value = own[1].value = 10 * number  # nobody is told
+    assert [(call["a"], call["b"]) for call in calls] == [
+        (0, 0), (1, 0), (1, 1), (10, 10), (2, 10), (2, 2)
+    ]  # fmt: skip
+    for control in (row.children[0], *own):
+        control.layout.close(), control.close()
+        if control is not row:
+            control.style.close()
+    assert open_models() == before
+
+
+def test_box_that_could_not_be_made_goes_without_a_word():
+    class Broken(boxes.InteractiveBox):
+        def __init__(self):
+            raise ArithmeticError("as planned")
+
+    with pytest.raises(ArithmeticError):
+        Broken()
+    gc.collect()  # pytest fails for what is raised in here
+
+
+def test_script_that_ends_with_open_boxes_says_nothing():
+    """As Python ends, what closing needs is gone, and nothing is left to be closed."""
+    script = """
+from matplotlib import pyplot as plt
+from vaelib import widgets
+
+box = widgets.live(plt.figure(), lambda a: None, alt="", a=(0, 1, 0))
+book = widgets.flipbook(lambda size: plt.figure(figsize=(1, 1)), [1, 2], "size")
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
 
 
 def test_notebook_gets_widget_picture_and_stable_text():

@@ -25,7 +25,8 @@ from IPython.display import display
 display({{"image/png": "{PNG}"}}, raw=True)"""
 FIRST = [
     "# First *things* & $x$\n\nNot this, *but*:\n\n*What comes\nfirst?*",
-    "![a box](../imgs/box%201.svg) and the [second](02_second.ipynb#end)",
+    "![a box](../imgs/box%201.svg) and the [second](02_second.ipynb#end), *not\n"
+    "the [third *one*](03_third.ipynb) or [fourth](04_fourth.ipynb#end)*",
     "One paragraph.\n\nThe `figure` *shows* a [box](https://example.org).",
     ("code", SHOW_PNG),
     "### Exercise 1\n\nAdd.\n\n## The end",
@@ -153,6 +154,10 @@ def test_links_between_notebooks_lead_to_their_pages(course):
     for folder in "notebooks", "slides":
         page = parsed(course / folder / "01_first.html")
         assert page.find("a", string="second")["href"] == "02_second.html#end"
+        paragraph = page.find("a", string="second").parent
+        assert [a.get_text() for a in paragraph("a", href=True)] == ["second"]
+        words = " ".join(paragraph.get_text().split())
+        assert words.endswith("not the third one or fourth")  # which have no pages
 
 
 def test_pictures_have_their_words(course):
@@ -184,6 +189,19 @@ def test_slides_follow_the_headings(course):
         ["First thin", "and the se", "One paragr", "Exercise 1"],
         ["The end"],
     ]
+
+
+def test_what_one_will_be_able_to_do_and_needs_begin_slides():
+    parts = [
+        "# Title\n\n*What?*",
+        "**You will be able to**\n- draw;\n- see.",
+        "**You need** a pen.\n\nAbout a minute.",
+    ]
+    cell = nbformat.v4.new_markdown_cell("\n\n".join(parts))
+    shown = pages.slides(nbformat.v4.new_notebook(cells=[cell])).cells
+    assert [cell.source for cell in shown] == parts
+    types = [cell.metadata.slideshow.slide_type for cell in shown]
+    assert types == ["slide", "subslide", "subslide"]
 
 
 def test_stored_slideshow_metadata_win():

@@ -35,6 +35,7 @@ slide show is that notebook for a lecture: there, the space bar goes on, O shows
 slides, F fills the screen, and S opens the lecturer's own window."""
 PARTS = Path(__file__).parent / "static" / "pages"
 OURS = 'content="vaelib.pages"'  # in the index of each folder that was made here
+NEW_SLIDE = r"\n+(?=##+ |\*\*You (?:will be able to|need)\*\*)"  # amid a cell of text
 OUTSIDE = re.compile(r"(?!data:)([a-z][a-z0-9+.-]*:|//)", re.IGNORECASE)
 
 
@@ -89,13 +90,14 @@ def slides(notebook):
 
     What is stored in a cell wins. Otherwise headings of levels one and two begin a
     slide, all other headings and prose a slide below it, to which the code that
-    follows belongs. The solutions of exercises, in words or code, are left out.
+    follows belongs. "**You will be able to**" and "**You need**" begin one too. The
+    solutions of exercises, in words or code, are left out.
     """
     cells = []
     for cell in notebook.cells:
         parts = [cell.source]
         if cell.cell_type == "markdown" and not _stored_type(cell):
-            parts = re.split(r"\n+(?=##+ )", cell.source)
+            parts = re.split(NEW_SLIDE, cell.source)
         for number, part in enumerate(parts):
             piece = copy.deepcopy(cell)
             piece.source = part
@@ -179,25 +181,40 @@ def _write_notebook(folder, path, notebook, course):
     links = [contents, (f"../slides/{name}.html", "Slides"), *_neighbours(name, course)]
     heading = _plain(title(notebook)) or name
     page = folder / "notebooks" / f"{name}.html"
-    _write(page, notebook, heading, "../", links, source=path.parent)
+    whole = {"source": path.parent, "course": course}
+    _write(page, notebook, heading, "../", links, **whole)
     links = [contents, (f"../notebooks/{name}.html", "Page")]
     page = folder / "slides" / f"{name}.html"
-    _write(page, slides(notebook), heading, "../", links, True, source=path.parent)
+    _write(page, slides(notebook), heading, "../", links, True, **whole)
 
 
-def _write(page, notebook, heading, root="", links=(), as_slides=False, *, source):
+def _write(
+    page, notebook, heading, root="", links=(), as_slides=False, *, source, course=()
+):
     """Write one page, and beside it the pictures it shows from the folder `source`."""
     exporter = (SlidesExporter if as_slides else HTMLExporter)(
         template_file=str(PARTS / "page.html.j2"), exclude_anchor_links=True
     )
-    course = {"title": heading, "root": root, "links": links, "slides": as_slides}
-    html, _ = exporter.from_notebook_node(notebook, resources={"course": course})
-    html = re.sub(r'(<a href="[^":]+)\.ipynb(?=[#"])', r"\1.html", html)
+    around = {"title": heading, "root": root, "links": links, "slides": as_slides}
+    html, _ = exporter.from_notebook_node(notebook, resources={"course": around})
+    html = _lead_to_pages(html, course)
     page.parent.mkdir(exist_ok=True)
     page.write_text(html, encoding="utf-8")
     for tag in BeautifulSoup(html, "html.parser").find_all(["img", "script", "link"]):
         address = tag.get("src") or tag.get("href") or "data:"
         _bring(address, page, (page.parent / root).resolve(), source)
+
+
+def _lead_to_pages(html, course):
+    """Turn links to notebooks into links to their pages; without one, into words."""
+
+    def lead(link):
+        path, end, words = link.groups(default="")
+        name = Path(unquote(path)).name
+        return f'<a href="{name}.html{end}">{words}</a>' if name in course else words
+
+    link = r'<a href="([^":]+)\.ipynb(#[^"]*)?"[^>]*>(.*?)</a>'
+    return re.sub(link, lead, html, flags=re.DOTALL)
 
 
 def _bring(address, page, folder, source):

@@ -2,7 +2,8 @@
 
 Each notebook is run once, in JupyterLab: its sliders are moved there with the kernel
 and again without, and then on the page that is made of the very same run. What should
-be seen is computed here, in NumPy, from what the widgets sent to the browser.
+be seen is computed here, in NumPy, from what the widgets sent to the browser. Figures
+that need the kernel must follow their sliders and buttons, and raise nothing.
 """
 
 import base64
@@ -10,6 +11,7 @@ import functools
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,15 @@ TURN_TO = """box => {
     const { h, v } = Reveal.getIndices(slide);
     Reveal.slide(h, v);
 }"""
+OVERHANG = """[...document.querySelectorAll(".vaelib, .vaelib *")].filter((part) =>
+    part.getBoundingClientRect().right
+    > part.closest("main").getBoundingClientRect().right + 1).length"""
+HEIGHTS = """[0, 1].map((v) => {
+    Reveal.slide(0, v);
+    const slide = Reveal.getCurrentSlide();
+    return slide.scrollHeight / slide.clientHeight;
+})"""
+KEYS = "End", "ArrowLeft", "Home", "ArrowRight"
 ACTIVATIONS = {
     "identity": lambda a: a,
     "relu": lambda a: np.maximum(a, 0),
@@ -208,6 +219,39 @@ def check_all(page, saved):
     return moved
 
 
+def has_changed(picture, alert, before, patience=3):
+    """Wait until a picture is another one; return whether it is. No alert till then."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        assert alert.inner_text() == ""
+        if picture.evaluate(LOADED_BYTES) != before:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def check_live(page):
+    """Move and press all that asks the kernel.
+
+    It answers in a thread other than that of the cells: always but the first time.
+    """
+    for box in page.locator(".vaelib", has=page.locator(".vaelib-alert")).all():
+        picture, alert = box.locator("img.widget-image"), box.get_by_role("alert")
+        moved = 0
+        for handle in box.locator(".noUi-handle").all():
+            for key in KEYS:
+                before = picture.evaluate(LOADED_BYTES)
+                handle.press(key)
+                moved += has_changed(picture, alert, before)
+        assert moved, "no slider changes the picture"
+        for button in box.get_by_role("button").all():
+            before = picture.evaluate(LOADED_BYTES)
+            button.press("Enter")
+            assert has_changed(picture, alert, before, 10), button.inner_text()
+            while has_changed(picture, alert, picture.evaluate(LOADED_BYTES), 1):
+                pass  # until the animation has ended
+
+
 @pytest.fixture(scope="session")
 def saved_notebooks(tmp_path_factory):
     """The folder of the notebooks as JupyterLab saves them, widgets and all."""
@@ -260,6 +304,7 @@ def test_in_jupyterlab(path, settled, page, saved_notebooks):
     saved = Saved(target)
 
     with_kernel = check_all(page, saved)
+    check_live(page)
     page.get_by_role("menuitem", name="Kernel", exact=True).click()
     page.get_by_role("menuitem", name="Shut Down Kernel", exact=True).click()
     expect(page.get_by_text("No Kernel", exact=True)).to_be_visible()
@@ -275,3 +320,9 @@ def test_on_pages_and_slides(path, form, visit, page, page_of, saved_notebooks):
         pytest.skip("needs the notebook that test_in_jupyterlab saves")
     visit(page_of(path.name), f"{form}/{path.stem}.html")
     assert check_all(page, Saved(copy))
+    if form == "slides":  # what begins a lecture needs no scrolling
+        page.set_viewport_size({"width": 1280, "height": 720})
+        assert max(page.evaluate(HEIGHTS)) <= 1
+    else:
+        page.set_viewport_size({"width": 390, "height": 800})
+        assert page.evaluate(OVERHANG) == 0

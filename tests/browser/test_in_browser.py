@@ -170,7 +170,7 @@ def test_greys_are_painted_to_the_nearest_level(script_page):
     greys = np.linspace(-0.2, 1.2, 784)
     painted = script_page.evaluate(
         """(greys) => {
-          const canvas = makePicture(document.body, 308);
+          const canvas = makePicture(document.body, "308px");
           paintPicture(canvas, greys);
           return Array.from(canvas.getContext("2d").getImageData(0, 0, 28, 28).data);
         }""",
@@ -186,6 +186,7 @@ def test_greys_are_painted_to_the_nearest_level(script_page):
 
 SETUP = """\
 import ipywidgets
+import torch
 from matplotlib import pyplot as plt
 from vaelib import widgets
 from vaelib.data import load
@@ -196,17 +197,22 @@ x, y = x[:200], y[:200]
 
 def bundled(name, latents):
     model = VariationalAutoEncoder(784, 400, latents, activation="silu")
-    return load_weights(model, name)"""
+    return load_weights(model, name)
+
+reach, kind = ipywidgets.IntRangeSlider(), ipywidgets.Dropdown(options="ab")
+on = ipywidgets.Checkbox()
+torch.set_grad_enabled(False)"""
 SLIDERS = "box = widgets.latent_sliders(bundled('mnist_z20', 20), x)\nbox"
 MAP = "plane = widgets.latent_map(bundled('mnist_z2', 2), x, y)\nplane"
 PAD = "pad = widgets.drawing_pad(bundled('mnist_z20', 20), x)\npad"
 LIVE = """\
 figure = plt.figure(figsize=(4, 2))
+one = torch.ones((), requires_grad=True)
 
 def update(shade, **others):
     if shade == 1:
         raise ValueError("<i>too</i> bright & red")
-    figure.set_facecolor((shade, 0.5, 1 - shade))
+    figure.set_facecolor((shade, 0.5, float((one - shade).numpy())))
 
 def darken(shade, **others):
     for step in range(1, 6):
@@ -214,8 +220,7 @@ def darken(shade, **others):
 
 live = widgets.live(
     figure, update, alt="One colour", actions={"Darken": darken}, shade=(0.0, 1.0, 0.5),
-    reach=ipywidgets.IntRangeSlider(), kind=ipywidgets.Dropdown(options="ab"),
-    on=ipywidgets.Checkbox())
+    reach=reach, kind=kind, on=on)
 live"""
 COUNT_MODELS = "print(len(ipywidgets.widgets.widget._instances), 'models')"
 
@@ -568,8 +573,8 @@ def seven(pad):
 def test_pad_and_live_figure(run_notebook, page, mnist_test):
     x = mnist_test[0]
     told = "print([round(255 * v) for v in pad.image[0].tolist()])"
-    run_notebook(SETUP, PAD, LIVE, told)
-    pad_box, live_box = wait_for_boxes(page, 2)
+    run_notebook(SETUP, PAD, LIVE, told, "pad")
+    pad_box, live_box, _ = wait_for_boxes(page, 3)
     pad = Pad(page, pad_box, bundled("mnist_z20"))
     try_live(page, live_box)
 
@@ -594,6 +599,11 @@ def test_pad_and_live_figure(run_notebook, page, mnist_test):
     expected = torch.tensor(centred_as_mnist(drawing)).view(1, 784)
     assert_shows(pad.seen, expected, 0.6)
     pad.expect_decoded(seen)
+    assert eval(run_last_cell(page, 4)) == seen[0].tolist()
+    run_last_cell(page, 5)  # shows the pad a second time: the drawing stays
+    another = Pad(page, wait_for_boxes(page, 3)[2], pad.model)
+    eventually(assert_shows, another.seen, seen / 255)
+    another.expect_decoded(seen)
     assert eval(run_last_cell(page, 4)) == seen[0].tolist()
 
     pad.tick("Centre as MNIST")

@@ -26,6 +26,18 @@ CELLS = [
     "## Last\n\n" + "very " * 40 + "long\n\n$$" + " + ".join("abcdefgh" * 4) + "$$",
     ("hidden", "print('6' * 7)"),
 ]
+SHOW_WIDGETS = (
+    """\
+import torch
+from vaelib import models, widgets
+
+x = torch.rand(12, 784, generator=torch.Generator().manual_seed(0))
+widgets.latent_map(models.VariationalAutoEncoder(784, 5, 2), x)""",
+    """\
+widgets.drawing_pad(models.VariationalAutoEncoder(784, 5, 20), x)""",
+    """\
+widgets.latent_sliders(models.VariationalAutoEncoder(784, 5, 20), x)""",
+)
 BOX = '<svg xmlns="http://www.w3.org/2000/svg" width="60" height="40"/>'
 INDICES = "[Reveal.getIndices().h, Reveal.getIndices().v]"
 SCROLLED = "Reveal.getCurrentSlide().scrollTop"
@@ -35,27 +47,43 @@ CUT_OFF = """[...document.querySelectorAll("main *")].filter((part) =>
     ["hidden", "clip"].includes(getComputedStyle(part).overflowX)
     && part.scrollWidth > part.clientWidth + 1
     && !part.closest("mjx-assistive-mml, .jupyter-widgets")).length"""
+OVERHANG = """[...document.querySelectorAll(".vaelib, .vaelib *")].filter((part) =>
+    part.getBoundingClientRect().right
+    > part.closest("main").getBoundingClientRect().right + 1).length"""
+TEXT_BOX = """element => {
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    return range.getBoundingClientRect().toJSON();
+}"""
 SIZE = "element => parseFloat(getComputedStyle(element).fontSize)"
 
 
-@pytest.fixture(scope="session")
-def folder(build_pages, tmp_path_factory):
-    """The pages of a course of one small notebook."""
-    home = tmp_path_factory.mktemp("notebook")
+def write_notebook(path, sources):
+    """Write a notebook of texts, and of pairs of a kind of code cell and its code."""
     cells = []
-    for source in CELLS:
+    for source in sources:
         if isinstance(source, str):
             cells.append(nbformat.v4.new_markdown_cell(source))
             continue
         hidden = {"jupyter": {"source_hidden": True}} if source[0] == "hidden" else {}
         cells.append(nbformat.v4.new_code_cell(source[1], metadata=hidden))
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def folder(build_pages, tmp_path_factory):
+    """The pages of a course of two small notebooks."""
+    home = tmp_path_factory.mktemp("notebook")
     (home / "notebooks").mkdir()
     (home / "imgs").mkdir()
     (home / "imgs" / "box.svg").write_text(BOX)
-    notebook = home / "notebooks" / "01_shades.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), notebook)
-    return build_pages([notebook])
+    shades = write_notebook(home / "notebooks" / "01_shades.ipynb", CELLS)
+    cells = [cell for code in SHOW_WIDGETS for cell in ("## Next", ("code", code))]
+    return build_pages(
+        [shades, write_notebook(home / "notebooks" / "02_widgets.ipynb", cells)]
+    )
 
 
 def expect_colour(page, index):
@@ -121,6 +149,16 @@ def test_a_page_fits_a_phone(visit, folder, page):
     assert formula.bounding_box()["width"] > 400  # and is not made too small to read
 
 
+def test_widgets_fit_a_phone(visit, folder, page):
+    page.set_viewport_size({"width": 390, "height": 800})
+    visit(folder, "notebooks/02_widgets.html")
+    boxes = page.locator(".vaelib")
+    expect(boxes).to_have_count(len(SHOW_WIDGETS))
+    for number in range(len(SHOW_WIDGETS)):
+        expect(boxes.nth(number).locator("canvas").last).to_be_attached()
+    assert page.evaluate(OVERHANG) == 0
+
+
 def test_contents_lead_to_page_and_slides_and_back(visit, folder, page):
     visit(folder, "index.html")
     page.get_by_role("link", name="01 Shades of").click()
@@ -175,3 +213,29 @@ def test_slides_can_be_read_from_the_back_of_a_hall(visit, folder, page):
         page.keyboard.press("ArrowRight")
     words = page.locator("section.present p").first.bounding_box()
     assert words["x"] >= 0 and words["x"] + words["width"] <= 1280
+
+
+def test_widgets_can_be_read_from_the_back_of_a_hall(visit, folder, page):
+    page.set_viewport_size({"width": 1280, "height": 720})
+    visit(folder, "slides/02_widgets.html")
+    expect(page.locator(".reveal.ready")).to_be_attached()
+    plane = page.get_by_role("application", name="map of two latents")
+    readout = page.get_by_role("status")
+    last, places = readout.locator("span").last, []
+    for key in "Home", "Shift+ArrowLeft":  # z0 = 0.00 and then -0.30
+        plane.press(key)
+        places.append(last.evaluate(TEXT_BOX)["x"])
+    assert places[0] == places[1]
+    assert readout.evaluate(TEXT_BOX)["height"] < 1.5 * readout.evaluate(SIZE)
+    assert plane.bounding_box()["width"] >= 580
+
+    page.evaluate("Reveal.slide(1, 0)")
+    box = page.locator(".vaelib").nth(1)
+    texts = [caption.evaluate(TEXT_BOX) for caption in box.locator("figcaption").all()]
+    seen, _, posterior = texts
+    assert seen["right"] + 20 < posterior["x"] and posterior["right"] < 1200
+    bars = box.get_by_role("img", name="posterior").bounding_box()
+    assert bars["height"] / 20 > 27  # a row, of which the letters fill 0.8
+    assert bars["y"] + bars["height"] - texts[0]["y"] < 672  # all fits on the screen
+    for checkbox in box.get_by_role("checkbox").all():
+        assert checkbox.bounding_box()["width"] >= 24

@@ -13,7 +13,7 @@ function render({ model, el }) {
   const examples = model.get("examples");
   // Not el itself: ipywidgets takes away what its layout does not know.
   const root = makeElement("div", el, {}, `display: flex; flex-wrap: wrap;
-    gap: 16px; align-items: flex-start; font-size: var(--jp-content-font-size1, 14px)`);
+    gap: 1.2em; align-items: flex-start; font-size: var(--jp-content-font-size1, 14px)`);
 
   const hand = makeElement("div", root, {},
     "display: flex; flex-direction: column; gap: 8px; max-width: 300px");
@@ -49,13 +49,17 @@ function render({ model, el }) {
   }
 
   function startFrom(i) {
+    enlarge(examplePixels(examples, i));
+    follow();
+  }
+
+  function enlarge(picture) {
     const tile = Object.assign(document.createElement("canvas"),
       { width: SIDE, height: SIDE });
-    paintPicture(tile, examplePixels(examples, i));
+    paintPicture(tile, picture);
     context.imageSmoothingEnabled = false;
     context.drawImage(tile, 0, 0, PAD, PAD);
     centred.checked = false; // it is centred already, and stays so when parts go
-    follow();
   }
 
   let last = null; // where the pen was
@@ -83,6 +87,11 @@ function render({ model, el }) {
 
   let pixels = new Float32Array(SIDE * SIDE);
   function follow() {
+    show();
+    if (!last) tellPython();
+  }
+
+  function show() {
     const grey = readGrey(context);
     pixels = centred.checked ? centre(grey) : shrink(grey, 0, 0, PAD / SIDE);
     const known = hidden.checked ? (SIDE * SIDE) / 2 : SIDE * SIDE;
@@ -90,7 +99,6 @@ function render({ model, el }) {
     paintPicture(seen, pixels.map((grey, i) => (i < known ? grey : 0.4)));
     paintPicture(decoded, decode(mu));
     paintPosterior(posterior, order, mu, sigma);
-    if (!last) tellPython();
   }
 
   // mu and sigma of q(z|x). What is not known of x is first filled in, over and over,
@@ -116,7 +124,9 @@ function render({ model, el }) {
     model.save_changes();
   }
 
-  startFrom(0);
+  // What Python has: another view, or the page before a reload, may have changed it.
+  enlarge(examplePixels(model.get("pixels"), 0));
+  show();
 }
 
 // The pad's grey values in [0, 1], row by row.
@@ -179,28 +189,31 @@ function centre(grey) {
 }
 
 function makeCheckbox(parent, text, onchange) {
-  const label = makeElement("label", parent);
-  const box = makeElement("input", label, { type: "checkbox", onchange });
-  label.append(` ${text}`);
+  const label = makeElement("label", parent, {}, "display: flex; gap: 0.4em");
+  const box = makeElement("input", label, { type: "checkbox", onchange },
+    "flex: none; font: inherit; width: 0.9em; height: 0.9em; margin: 0.1em 0 0");
+  label.append(text);
   return box;
 }
 
 function makeLabelled(parent, text) {
   const figure = makeElement("figure", parent, {}, "margin: 0");
   makeElement("figcaption", figure, { textContent: text });
-  const picture = makePicture(figure, 196);
+  const picture = makePicture(figure, "max(196px, 9em)");
   picture.setAttribute("aria-label", text);
   return picture;
 }
 
-const ROW = 15; // pixels a latent in the picture of the posterior
+const ROW = 20; // units a latent in the picture of the posterior
 const WIDE = 300;
+const SHARP = 2; // pixels a unit: on slides it is enlarged
 
 function makePosterior(parent, latents) {
   const figure = makeElement("figure", parent, {}, "margin: 0");
   makeElement("figcaption", figure, { textContent: "q(z|x): mu ± 2 sigma, −4 to 4" });
-  const canvas = makeElement("canvas", figure, { width: WIDE, height: ROW * latents },
-    "background: white; border: 1px solid gray");
+  const size = { width: SHARP * WIDE, height: SHARP * ROW * latents };
+  const canvas = makeElement("canvas", figure, size, `width: max(${WIDE}px, 15em);
+    max-width: 100%; box-sizing: border-box; border: 1px solid gray`);
   canvas.setAttribute("role", "img");
   return canvas;
 }
@@ -209,20 +222,21 @@ function makePosterior(parent, latents) {
 function paintPosterior(canvas, order, mu, sigma) {
   const context = canvas.getContext("2d");
   const across = (z) => 40 + ((z + 4) / 8) * (WIDE - 50);
+  context.setTransform(SHARP, 0, 0, SHARP, 0, 0);
   context.fillStyle = "white";
-  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.fillRect(0, 0, WIDE, ROW * order.length);
   context.fillStyle = "#56B4E955"; // the prior's colour
-  context.fillRect(across(-2), 0, across(2) - across(-2), canvas.height);
-  context.font = "12px sans-serif";
+  context.fillRect(across(-2), 0, across(2) - across(-2), ROW * order.length);
+  context.font = "16px sans-serif";
   context.textBaseline = "middle";
   order.forEach((j, row) => {
     const y = ROW * (row + 0.5);
     context.fillStyle = "black";
     context.fillText(`z${j}`, 6, y);
     context.fillStyle = "#E69F00"; // the posterior's
-    context.fillRect(across(mu[j] - 2 * sigma[j]), y - 4, across(4 * sigma[j]) - across(0), 8);
+    context.fillRect(across(mu[j] - 2 * sigma[j]), y - 5, across(4 * sigma[j]) - across(0), 10);
     context.fillStyle = "black";
-    context.fillRect(across(mu[j]) - 1, y - 5, 2, 10);
+    context.fillRect(across(mu[j]) - 1, y - 7, 2, 14);
   });
   const said = order.map((j) => `z${j} ${mu[j].toFixed(2)} ± ${sigma[j].toFixed(2)}`);
   canvas.setAttribute("aria-label", `posterior, mu and sigma: ${said.join(", ")}`);

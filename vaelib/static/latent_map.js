@@ -9,21 +9,23 @@ function render({ model, el }) {
   const extent = model.get("extent");
   // Not el itself: ipywidgets takes away what its layout does not know.
   const root = makeElement("div", el, {}, `display: flex; flex-wrap: wrap;
-    gap: 16px; align-items: flex-start; font-size: var(--jp-content-font-size1, 14px)`);
+    gap: 1em; align-items: flex-start; font-size: var(--jp-content-font-size1, 14px)`);
 
   const size = SIDE * model.get("tiles");
   const map = makeElement("canvas", root, { width: size, height: size, tabIndex: 0 },
-    `flex: 1 1 300px; min-width: 0; max-width: 500px; cursor: crosshair;
+    `flex: 1 1 300px; min-width: 0; max-width: max(500px, 21em); cursor: crosshair;
      touch-action: none; border: 1px solid gray; background: black`);
   map.setAttribute("role", "application");
   map.setAttribute("aria-roledescription", "latent map");
   map.dataset.lmSuppressShortcuts = "true"; // JupyterLab would take the arrow keys
-  const side = makeElement("div", root, {}, "flex: 0 0 308px");
-  const picture = makePicture(side, 308);
-  const readout = makeElement("output", side, {},
-    "display: block; font-size: 1.3em; font-variant-numeric: tabular-nums");
+  const side = makeElement("div", root, {}, "flex: 1 1 308px; max-width: max(308px, 18em)");
+  const picture = makePicture(side, "max(308px, 14em)");
+  const readout = makeElement("output", side, {}, `display: block; white-space: pre;
+    font-size: 1.2em; font-variant-numeric: tabular-nums`);
+  const numbers = [0, 1].map(() => makeElement("span", readout, {},
+    "display: inline-block; min-width: 6em")); // the second stays where it is
   makeElement("div", side, { textContent: "Point, drag, or use the arrow keys (Shift: " +
-    "larger steps, Home: the middle)." }, "max-width: 300px");
+    "larger steps, Home: the middle)." });
 
   const ground = drawGround(model, decode, size, extent);
   const toPixel = (z) => ((z + extent) / (2 * extent)) * size;
@@ -39,7 +41,8 @@ function render({ model, el }) {
       context.strokeRect(x - SIDE / 2, y - SIDE / 2, SIDE, SIDE);
     }
     paintPicture(picture, decode([z0, z1]));
-    readout.textContent = `z0 = ${z0.toFixed(2)}, z1 = ${z1.toFixed(2)}`;
+    numbers[0].textContent = `z0 = ${z0.toFixed(2)}, `;
+    numbers[1].textContent = `z1 = ${z1.toFixed(2)}`;
     picture.setAttribute("aria-label", `${model.get("alt")} at ${readout.textContent}`);
     map.setAttribute("aria-label", `map of two latents, ${readout.textContent}`);
   }
@@ -88,7 +91,7 @@ function drawGround(model, decode, size, extent) {
   }
   context.fillStyle = "rgba(0, 0, 0, 0.55)"; // so that the data stand out
   context.fillRect(0, 0, size, size);
-  context.font = "bold 12px sans-serif";
+  context.font = "bold 16px sans-serif";
   context.textAlign = "center";
   context.textBaseline = "middle";
   const labels = model.get("labels");

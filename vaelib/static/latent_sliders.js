@@ -8,7 +8,7 @@ function render({ model, el }) {
   const root = makeElement("div", el, {}, `display: flex; flex-direction: column;
     gap: 8px; align-items: flex-start; font-size: var(--jp-content-font-size1, 14px)`);
 
-  const picture = makePicture(root, 308);
+  const picture = makePicture(root, "308px");
   const buttons = makeElement("div", root, {}, "display: flex; gap: 8px; flex-wrap: wrap");
   makeButton(buttons, "Reset", () => moveTo(keys.map(() => 0)));
   makeButton(buttons, "Random code", () => moveTo(keys.map(drawNormal)));

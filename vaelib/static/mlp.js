@@ -69,7 +69,7 @@ function makeElement(tag, parent, properties = {}, style = "") {
 }
 
 function makePicture(parent, width) {
-  const style = `width: ${width}px; image-rendering: pixelated; background: black;
+  const style = `width: ${width}; image-rendering: pixelated; background: black;
     border: 1px solid gray; box-sizing: border-box`;
   const canvas = makeElement("canvas", parent, { width: SIDE, height: SIDE }, style);
   canvas.setAttribute("role", "img");
@@ -93,7 +93,7 @@ function makeExamples(parent, view, count, choose) {
       "padding: 2px; border: 1px solid gray; cursor: pointer; background: none");
     button.setAttribute("aria-label", `start from image ${i + 1}`);
     button.onclick = () => choose(i);
-    const thumbnail = makePicture(button, 44);
+    const thumbnail = makePicture(button, "44px");
     thumbnail.setAttribute("aria-hidden", "true");
     thumbnail.style.display = "block";
     paintPicture(thumbnail, examplePixels(view, i));

@@ -4,6 +4,7 @@ for screen readers, and closing, so that a cell that runs again leaks nothing.""
 import base64
 import io
 import math
+import sys
 import weakref
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import anywidget
 import ipywidgets
 import traitlets
 from IPython import get_ipython
-from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -38,12 +38,13 @@ class InteractiveBox(ipywidgets.Box):
     """A box of widgets that shows a PNG where no widget can be shown.
 
     A subclass has `summary`, its short and stable text, and `picture()`, PNG bytes of
-    what it shows now; `links` between its parts are closed with it.
+    what it shows now; `links` between its parts are closed with it. Of its parts, those
+    `lent` by others stay open: pairs of a control and what observes its value so far.
     """
 
-    def __init__(self, summary, children, links=(), alt="", **layout):
+    def __init__(self, summary, children, links=(), lent=(), alt="", **layout):
         self.summary = summary
-        self._links = list(links)
+        self._links, self._lent = list(links), list(lent)
         names = _Names(alt=alt)
         names.layout.display = "none"
         super().__init__([*children, names], layout={"width": "100%"} | layout)
@@ -64,27 +65,36 @@ class InteractiveBox(ipywidgets.Box):
 
     def close(self):
         """Close all models of the box, so that neither side of it keeps them."""
+        if sys.is_finalizing() or self not in _open:
+            return  # Python ends, without what this needs; or there is nothing to do
         _open.discard(self)
-        for part in (*self._links, *_descendants(self), self):
+        for control, observer in self._lent:
+            control.unobserve(observer, "value")
+        but = [control for control, _ in self._lent]
+        for part in (*self._links, *_descendants(self, but), self):
             for own in part.trait_values().values():  # its layout and style
                 if isinstance(own, ipywidgets.Widget):
                     own.close()
             ipywidgets.Widget.close(part)
 
 
-def _descendants(box):
-    """All widgets below a box, whatever boxes they lie in."""
+def _descendants(box, but=()):
+    """All widgets below a box, whatever boxes they lie in, but those and theirs."""
     for child in box.children:
+        if child in but:
+            continue
         if isinstance(child, ipywidgets.Box):
-            yield from _descendants(child)
+            yield from _descendants(child, but)
         yield child
 
 
 def render_png(figure: Figure, **options) -> bytes:
     """A figure as PNG bytes, at its full size."""
     png = io.BytesIO()
-    with plt.rc_context({"savefig.bbox": "standard"}):  # "tight" would make it jump
-        figure.savefig(png, format="png", **{"dpi": PNG_DPI} | options)
+    # False: uncropped, whatever rcParams say, for "tight" would make it jump. (Setting
+    # them for a while would undo what another thread sets meanwhile.)
+    options = {"dpi": PNG_DPI, "bbox_inches": False} | options
+    figure.savefig(png, format="png", **options)
     return png.getvalue()
 
 

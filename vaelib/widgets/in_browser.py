@@ -43,7 +43,8 @@ def decoder_layers(model: nn.Module) -> list[Layer]:
     """The layers that take z to pixels: of a model of the course, or an nn.Sequential.
 
     Raises TypeError for anything else than Linear layers, each followed by at most one
-    of models.ACTIVATIONS, and ValueError unless 1 to 20 latents become 784 pixels.
+    of models.ACTIVATIONS, or weights other than float32, and ValueError unless 1 to 20
+    latents become 784 pixels.
     """
     if isinstance(model, VariationalAutoEncoder | Autoencoder):
         modules = [model.z_2hid, model.activation, model.hid_2img]
@@ -56,6 +57,12 @@ def decoder_layers(model: nn.Module) -> list[Layer]:
             f"a decoder must be a model of vaelib.models or an nn.Sequential, not "
             f"{type(model).__name__}"
         )
+    for name, weight in model.named_parameters():
+        if weight.dtype != torch.float32:
+            raise TypeError(
+                f"the model's {name} has dtype {weight.dtype} but must be float32: use "
+                "model.float()"
+            )
     layers = _pair_up(modules)
     inputs, outputs = layers[0][0].shape[1], layers[-1][0].shape[0]
     if not (1 <= inputs <= MAX_LATENTS and outputs == SIDE * SIDE):
@@ -380,11 +387,12 @@ def drawing_pad(model: VariationalAutoEncoder, examples: Tensor) -> DrawingPad:
     """
     if not isinstance(model, VariationalAutoEncoder):
         raise TypeError("drawing_pad needs a VariationalAutoEncoder")
+    layers = decoder_layers(model)
     _check_images(examples)
     order = mean_kl_per_latent(model, examples).argsort(descending=True).tolist()
     view = _PadView(
         encoder=pack_network(encoder_layers(model)),
-        decoder=pack_network(decoder_layers(model)),
+        decoder=pack_network(layers),
         order=order,
         examples=_to_bytes(examples[:EXAMPLES]),
         pixels=_to_bytes(examples[:1]),

@@ -6,8 +6,10 @@ import html
 import inspect
 import math
 import numbers
+import threading
 
 import ipywidgets
+import torch
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
@@ -19,11 +21,16 @@ QUICK = {"dpi": LIVE_DPI, "pil_kwargs": {"compress_level": 1}}
 
 
 class Live(InteractiveBox):
-    """Controls, the picture that they change, and what went wrong; made by `live`."""
+    """Controls, the picture that they change, and what went wrong; made by `live`.
 
-    def __init__(self, figure, update, controls, actions, alt, png):
+    JupyterLab moves them in a thread of its own, while cells run in another.
+    """
+
+    def __init__(self, figure, update, controls, lent, actions, alt, png):
         self.figure, self.update, self.controls = figure, update, controls
         self.actions, self._playing = actions, False
+        self._lock = threading.RLock()  # held by the thread that draws
+        self._with_grad = torch.is_grad_enabled()  # else each thread has its own
         self.image = ipywidgets.Image(
             value=png,
             format="png",
@@ -34,15 +41,17 @@ class Live(InteractiveBox):
             [*controls.values(), *map(self._make_button, actions)],
             layout={"flex_flow": "row wrap", "width": "100%"},
         )
+        redraws = {name: functools.partial(self._redraw, name) for name in controls}
         super().__init__(
             f"live({', '.join(controls)})",
             [row, self.message, self.image],
+            lent=[(controls[name], redraws[name]) for name in lent],
             alt=alt,
             flex_flow="column",
             align_items="flex-start",
         )
         for name, control in controls.items():
-            control.observe(functools.partial(self._redraw, name), "value")
+            control.observe(redraws[name], "value")
 
     @property
     def values(self):
@@ -51,16 +60,16 @@ class Live(InteractiveBox):
 
     def press(self, text):
         """Do what the button with this text does; raises what its function raises."""
-        self._playing = True  # one picture a step, however many controls it moves
-        try:
-            with self._told(f"after {text}"):
+        with self._at_work(f"after {text}"):
+            self._playing = True  # one picture a step, however many controls it moves
+            try:
                 for moved in self.actions[text](**self.values):
                     for name, value in moved.items():
                         control = self.controls[name]
                         control.value = _at_a_step(control, value)
                     self.image.value = _draw(self.figure, self.update, self.values)
-        finally:
-            self._playing = False
+            finally:
+                self._playing = False
 
     def _make_button(self, text):
         button = ipywidgets.Button(description=text, layout={"width": "auto"})
@@ -68,20 +77,25 @@ class Live(InteractiveBox):
         return button
 
     def _redraw(self, moved, change):
-        if not self._playing:
-            with self._told(f"at {moved} = {change.new}"):
-                self.image.value = _draw(self.figure, self.update, self.values)
+        with self._lock:
+            if not self._playing:
+                with self._at_work(f"at {moved} = {change.new}"):
+                    self.image.value = _draw(self.figure, self.update, self.values)
 
     @contextlib.contextmanager
-    def _told(self, where):
-        """Show the learner what is raised: in the browser nobody would see it."""
-        try:
-            yield
-        except Exception as error:
-            name = html.escape(f"{type(error).__name__}: {error}")
-            self.message.value = f"<b>{name}</b><br>{html.escape(where)}"
-            raise
-        self.message.value = ""
+    def _at_work(self, where):
+        """One thread at a time, each with gradients as where the box was made.
+
+        Show the learner what is raised: in the browser nobody would see it.
+        """
+        with self._lock, torch.set_grad_enabled(self._with_grad):
+            try:
+                yield
+            except Exception as error:
+                name = html.escape(f"{type(error).__name__}: {error}")
+                self.message.value = f"<b>{name}</b><br>{html.escape(where)}"
+                raise
+            self.message.value = ""
 
     def picture(self):
         return self.image.value
@@ -108,7 +122,8 @@ def live(figure, update, *, alt, actions=None, **controls):
     actions: buttons, by their text: a function of the values of all controls, by name,
         that yields a dict of new values for each step of an animation.
     controls: for each argument of `update` a slider as (low, high, start), of whole
-        numbers if all three are, else in 100 steps or more; or any ipywidgets control.
+        numbers if all three are, else in 100 steps or more; or any ipywidgets control,
+        which stays open when the box is closed.
 
     Returns a box with .controls, a dict by name, .press(text), and .image; running its
     notebook cell again closes it. Needs the kernel. Raises TypeError or ValueError for
@@ -136,7 +151,8 @@ def live(figure, update, *, alt, actions=None, **controls):
     figure.set_layout_engine("none")  # axes stay put, and drawing is quicker
     plt.close(figure)  # shown in the box, not a second time under the cell
     made = {name: _make_control(name, spec) for name, spec in controls.items()}
-    return Live(figure, update, made, actions or {}, alt, png)
+    lent = [name for name, spec in controls.items() if _is_control(spec)]
+    return Live(figure, update, made, lent, actions or {}, alt, png)
 
 
 def _draw(figure, update, values):
