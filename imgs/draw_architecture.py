@@ -5,23 +5,14 @@ Run it from the repository root: .venv/bin/python imgs/draw_architecture.py
 
 import base64
 import io
-from pathlib import Path
 
 import torch
+from drawing import box, ellipse, forward, text, write
 from matplotlib import image
 
 from vaelib import data, models
 from vaelib.figures import PALETTE
 
-BOX = (
-    '<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8" fill="{fill}" '
-    'stroke="{stroke}" stroke-width="2.5"/>'
-)
-TEXT = '<text x="{x}" y="{y}" font-size="{size}" text-anchor="middle">{text}</text>'
-ARROW = (
-    '<path d="{path}" fill="none" stroke="#333" stroke-width="2.5" '
-    'marker-end="url(#tip)"/>'
-)
 PICTURE = (
     '<image x="{x}" y="{y}" width="112" height="112" '
     'style="image-rendering:pixelated" href="data:image/png;base64,{png}"/>'
@@ -34,26 +25,12 @@ DESCRIPTION = (
 )
 
 
-def box(x, y, width, height, colour, lines, size=19):
-    """A labelled box with its middle at (x, y)."""
-    corner = {"x": x - width / 2, "y": y - height / 2}
-    parts = [
-        BOX.format(**corner, width=width, height=height, fill="#fff", stroke=colour)
-    ]
-    first = y + size * 0.35 - (len(lines) - 1) * size * 0.62
-    for i, line in enumerate(lines):
-        parts.append(TEXT.format(x=x, y=first + i * size * 1.24, size=size, text=line))
-    return "\n".join(parts)
-
-
 def picture(x, y, pixels, label):
     """A 28 x 28 picture with its middle at (x, y) and a label below."""
     png = io.BytesIO()
     image.imsave(png, pixels.view(28, 28).numpy(), cmap="gray", vmin=0, vmax=1)
     encoded = base64.b64encode(png.getvalue()).decode()
-    return PICTURE.format(x=x - 56, y=y - 56, png=encoded) + TEXT.format(
-        x=x, y=y + 84, size=19, text=label
-    )
+    return PICTURE.format(x=x - 56, y=y - 56, png=encoded) + text(x, y + 84, label)
 
 
 def digit_and_reconstruction():
@@ -74,7 +51,7 @@ def main():
         box(240, 110, 110, 64, grey, ["encoder"]),
         box(390, 60, 64, 50, orange, ["μ"], 24),
         box(390, 160, 64, 50, orange, ["σ &gt; 0"], 20),
-        box(390, 262, 130, 50, PALETTE["prior"], ["ε ~ N(0, I)"]),
+        ellipse(390, 262, 130, 56, PALETTE["prior"], ["ε ~ N(0, I)"]),
         box(560, 110, 150, 64, orange, ["z = μ + σ ε", "20 numbers"]),
         box(730, 110, 110, 64, grey, ["decoder"]),
         picture(890, 110, x_reconstructed, "x reconstructed"),
@@ -89,18 +66,8 @@ def main():
         "M636 110 H671",
         "M786 110 H830",
     ]
-    body = "\n".join([*parts, *(ARROW.format(path=path) for path in paths)])
-    svg = f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 970 310" role="img"
- font-family="Helvetica, Arial, sans-serif" fill="#111">
-<title>{TITLE}</title>
-<desc>{DESCRIPTION}</desc>
-<defs><marker id="tip" viewBox="0 0 10 10" refX="8" refY="5" markerWidth="7"
- markerHeight="7" orient="auto"><path d="M0 0L10 5L0 10z" fill="#333"/></marker></defs>
-<rect width="970" height="310" rx="12" fill="#fff"/>
-{body}
-</svg>
-"""
-    Path(__file__).with_name("architecture.svg").write_text(svg, "utf-8")
+    parts += [forward(path) for path in paths]
+    write("architecture.svg", 970, 310, TITLE, DESCRIPTION, parts)
 
 
 if __name__ == "__main__":

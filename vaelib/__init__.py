@@ -1,7 +1,8 @@
 """The library behind the notebooks: thin, so that it can be read in an evening.
 
 The modules build on each other in this order, and import only upwards:
-cat_drawing, data, objectives, models, training, figures, widgets, checks, pages.
+cat_drawing, data, objectives, gradients, models, training, figures, widgets, checks,
+pages.
 """
 
 import importlib
@@ -11,6 +12,7 @@ __all__ = [
     "checks",
     "data",
     "figures",
+    "gradients",
     "models",
     "objectives",
     "pages",

@@ -25,6 +25,14 @@ PALETTE = {
     "train": "#CC79A7",
     "test": "#009E73",
 }
+# Of notebooks that compare gradient estimators, and draw none of the above.
+ESTIMATORS = {
+    "pathwise": "#009E73",
+    "score function": "#CC79A7",
+    "leave-one-out": "#D55E00",
+    "measure-valued": "#56B4E9",
+    "finite differences": "#E69F00",
+}
 # Exact values are always drawn like this, so that truth is known at a glance.
 EXACT = {"color": PALETTE["exact"], "linestyle": (0, (4, 2)), "linewidth": 1.5}
 ACTIVE_NATS = 0.05  # a latent whose mean KL is below this says nothing about x
