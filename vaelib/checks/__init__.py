@@ -5,12 +5,28 @@ raises for a wrong answer, so that a notebook runs on to its end. There is a mod
 each notebook; `verdict` holds what they share.
 """
 
+from vaelib.checks.autoencoder_basics import (
+    autoencoder_size,
+    eckart_young_error,
+    fitted_draws,
+    pca_reconstruction,
+    principal_angles,
+)
 from vaelib.checks.latent_exploration import (
     aggregate_variance,
     ears_latent,
     posterior_draws,
     spherical_interpolation,
     squared_length,
+)
+from vaelib.checks.reparameterisation import (
+    SAMPLER_MISTAKES,
+    SAMPLERS,
+    exponential_draws,
+    leave_one_out_estimate,
+    logistic_draws,
+    planted_samplers,
+    score_estimates,
 )
 from vaelib.checks.training import (
     BUGS,
@@ -21,17 +37,41 @@ from vaelib.checks.training import (
     planted_bugs,
     sigma_from_log_var,
 )
+from vaelib.checks.variational_inference import (
+    beta_of_two_means,
+    elbo_from_draws,
+    kl_between,
+    kl_of_linear_units,
+    normalised_posterior,
+)
 
 __all__ = [
     "BUGS",
     "PLANTED_BUGS",
+    "SAMPLERS",
+    "SAMPLER_MISTAKES",
     "aggregate_variance",
+    "autoencoder_size",
+    "beta_of_two_means",
     "bound_on_test_data",
     "ears_latent",
+    "eckart_young_error",
     "effective_beta",
+    "elbo_from_draws",
+    "exponential_draws",
+    "fitted_draws",
+    "kl_between",
+    "kl_of_linear_units",
     "kl_per_latent",
+    "leave_one_out_estimate",
+    "logistic_draws",
+    "normalised_posterior",
+    "pca_reconstruction",
     "planted_bugs",
+    "planted_samplers",
     "posterior_draws",
+    "principal_angles",
+    "score_estimates",
     "sigma_from_log_var",
     "spherical_interpolation",
     "squared_length",

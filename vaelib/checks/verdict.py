@@ -1,10 +1,12 @@
 """The verdict on an answer: not attempted, right, or the name of the mistake."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+
+ROUNDED = 1e-3  # a mistake is known by its name even where it was rounded
 
 
 def try_answer(answer: Callable, *arguments):
@@ -13,7 +15,8 @@ def try_answer(answer: Callable, *arguments):
     try:
         value = answer(*copies)
     except Exception as error:  # whatever a learner's code may raise
-        return f"it stopped with {type(error).__name__}: {error}"
+        first_line = str(error).strip().partition("\n")[0].rstrip(".")
+        return f"it stopped with {type(error).__name__}: {first_line}"
     if value is None or value is ...:
         return None
     if isinstance(value, str):
@@ -46,17 +49,21 @@ def report(
     mistakes: dict[str, Tensor],
     right: str,
     rtol: float = 1e-4,
+    as_right: Sequence[Tensor] = (),
 ) -> None:
-    """Print the verdict on an attempt, against the truth and the known mistakes."""
+    """Print the verdict on an attempt, against the truth and the known mistakes.
+
+    `as_right` are other answers that are as good as the truth.
+    """
     if isinstance(answer, Tensor) and answer.numel() == 1:
         answer = answer.reshape(truth.shape) if truth.numel() == 1 else answer
     if answer is None:
         print("Not attempted yet.")
     elif isinstance(answer, str):
         print(f"Not yet: {answer}.")
-    elif _distance(answer, truth) < rtol:
+    elif any(_distance(answer, good) < rtol for good in (truth, *as_right)):
         print(f"Right: {right}.")
     else:
         nearest = min(mistakes, key=lambda text: _distance(answer, mistakes[text]))
-        known = _distance(answer, mistakes[nearest]) < rtol
+        known = _distance(answer, mistakes[nearest]) < max(rtol, ROUNDED)
         print(f"Not yet: {nearest if known else unknown_mistake(answer, truth)}.")
