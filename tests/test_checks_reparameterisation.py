@@ -30,7 +30,26 @@ LOGISTIC = [
     (lambda m, s, u: m + s * logit(u), "Right: mu + s * logit(u)"),
     (lambda m, s, u: m + s * (u / (1 - u)).log(), "Right"),
     (lambda m, s, u: m - s * logit(u), "Right"),
-    (lambda m, s, u: [m + s * math.log(p / (1 - p)) for p in u.tolist()], "Right"),
+    (
+        lambda m, s, u: torch.stack(
+            [m + s * math.log(p / (1 - p)) for p in u.tolist()]
+        ),
+        "Right",
+    ),
+    (
+        lambda m, s, u: [
+            m.item() + s.item() * math.log(p / (1 - p)) for p in u.tolist()
+        ],
+        "no gradient reaches",
+    ),
+    (lambda m, s, u: m.item() + s * logit(u), "no gradient reaches"),
+    (lambda m, s, u: m + s.detach() * logit(u), "no gradient reaches"),
+    (lambda m, s, u: (m + s * logit(u)).detach(), "no gradient reaches"),
+    (lambda m, s, u: m + s * logit(u).detach(), "Right"),
+    (lambda m, s, u: logit(u), "logit u alone"),
+    (lambda m, s, u: m + s * u.log() / (1 - u).log(), "not a ratio of two"),
+    (lambda m, s, u: m + s * u / (1 - u), "wants its logarithm"),
+    (lambda m, s, u: (logit(u) - m) / s, "the other way"),
     (lambda m, s, u: None, "Not attempted"),
     (lambda m, s, u: ..., "Not attempted"),
     (lambda m, s, u: torch.sigmoid((u - m) / s), "wanted is its inverse"),
@@ -55,7 +74,14 @@ EXPONENTIAL = [
     (lambda r, u: torch.stack(exponential(r, u)), "Right"),
     (lambda r, u: (-u.log() / r, u.log() / r**2), "Right"),
     (lambda r, u: None, "Not attempted"),
-    (lambda r, u: (None, None), "stopped with"),
+    (lambda r, u: (None, None), "Not attempted"),
+    (lambda r, u: (exponential(r, u)[0], None), "return two tensors"),
+    (lambda r, u: (exponential(r, u)[0], 1.0), "return two tensors"),
+    (lambda r, u: exponential(r, u)[::-1], "z comes first"),
+    (lambda r, u: (u.log() / r, u), "before log u"),
+    (lambda r, u: (exponential(r, u)[0], 0 * u - 1 / r**2), "beside it is not"),
+    (lambda r, u: (exponential(r, u)[0], u.log() / r**2), "from the same u"),
+    (lambda r, u: (-u.log() / r, torch.log1p(-u) / r**2), "from the same u"),
     (lambda r, u: exponential(r, u)[0], "return two tensors"),
     (lambda r, u: (*exponential(r, u), 0), "Not yet"),
     (lambda r, u: (-torch.log1p(-u) * r, u), "do not multiply"),
@@ -70,7 +96,7 @@ EXPONENTIAL = [
     (lambda r, u: (exponential(r, u)[0], torch.log1p(-u) / r**3), "too often"),
     (lambda r, u: (exponential(r, u)[0], 1 / (r * (1 - u))), "that is dz/du"),
     (lambda r, u: (exponential(r, u)[0], 0 * u), "it is not 0"),
-    (lambda r, u: (exponential(r, u)[0], 7 * u), "does not know"),
+    (lambda r, u: (exponential(r, u)[0], 7 * u), "z is right, dz/drate is not, in a"),
 ]
 SCORE = [
     (score, "Right: f(z) times"),
@@ -92,6 +118,12 @@ SCORE = [
         lambda v, z, m, s: score(v, z, m, s) * Normal(m, s).log_prob(z).exp(),
         "take its logarithm first",
     ),
+    (lambda v, z, m, s: v * ((z - m) ** 2 / s**3 + 1 / s), "sign of -1/sigma"),
+    (lambda v, z, m, s: v * (-((z - m) ** 2) / s**3 - 1 / s), "sign of the square"),
+    (lambda v, z, m, s: v * ((z - m) ** 2 / (2 * s**3) - 1 / s), "a 1/2 too many"),
+    (lambda v, z, m, s: v * ((z - m) ** 2 / s**3 - 1), "is -1/sigma, not -1"),
+    (lambda v, z, m, s: v * (z - m) ** 2 / s**3 - 1 / s, "mind the parentheses"),
+    (lambda v, z, m, s: v * (z - m) / s, "f times eps"),
     (lambda v, z, m, s: v, "does not know"),
 ]
 LEAVE_ONE_OUT = [
@@ -107,12 +139,29 @@ LEAVE_ONE_OUT = [
     (lambda v, s: leave_one_out(v, s) * len(v), "averaged, not summed"),
     (lambda v, s: (v - (v.sum() - v) / (len(v) - 1)) * s, "average at the end"),
     (lambda v, s: -leave_one_out(v, s), "the sign: f minus baseline"),
-    (lambda v, s: leave_one_out(v, torch.ones_like(s)), "the score is missing"),
+    (lambda v, s: leave_one_out(v, torch.ones_like(s)), "always 0"),
     (
         lambda v, s: leave_one_out(v, s, -(v.sum() - v) / (len(v) - 1)),
         "the baseline is added",
     ),
-    (lambda v, s: leave_one_out(v, s) * len(v) / (len(v) - 1), "not over K - 1"),
+    (
+        lambda v, s: leave_one_out(v, s) * len(v) / (len(v) - 1),
+        "too large by K / (K - 1)",
+    ),
+    (
+        lambda v, s: (v - (v.sum() - v) / (len(v) - 1)).mean() * s.mean(),
+        "always 0",
+    ),
+    (
+        lambda v, s: (v * s - ((v * s).sum() - v * s) / (len(v) - 1)).mean(),
+        "always 0",
+    ),
+    (lambda v, s: ((v - v.mean()) * s).sum(), "the sum, with the mean"),
+    (lambda v, s: ((v - v.sum() - v / (len(v) - 1)) * s).mean(), "parentheses"),
+    (
+        lambda v, s: leave_one_out(v, s - (s.sum() - s) / (len(s) - 1)),
+        "too large by K / (K - 1)",
+    ),
     (lambda v, s: 7, "does not know"),
 ]
 CASES = [
@@ -141,7 +190,7 @@ def test_planted_samplers_accepts_the_right_diagnosis_only(verdict):
             assert said.count("Right") == 3 and f"{name}: Not yet" in said
     nothing = dict.fromkeys("ABCD")
     assert verdict(checks.planted_samplers, nothing).count("Not attempted") == 4
-    for wrong in (4, -1, "2", True, 1.5):
+    for wrong in (4, -1, "2", True, 1.5, 1.0):
         assert "bare" in verdict(checks.planted_samplers, {"A": wrong})
     for wrong in (7, None, {"E": 1}):
         assert "dictionary" in verdict(checks.planted_samplers, wrong)

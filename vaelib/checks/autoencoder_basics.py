@@ -9,47 +9,73 @@ from torch import Tensor
 from vaelib.checks.verdict import report, try_answer, unknown_mistake
 
 
-def autoencoder_size(answer: int) -> None:
-    """How many weights and biases the autoencoder 784-100-3-100-784 has."""
-    widths = [784, 100, 3, 100, 784]
-    pairs = list(itertools.pairwise(widths))
-    products = [a * b for a, b in pairs]
-    biases = widths[1:]
-    layers = [(a + 1) * b for a, b in pairs]
+def autoencoder_size(answer: tuple[int, int]) -> None:
+    """Weights and biases of the encoder 784-100-3, and of the decoder 3-100-784."""
+    widths = [[784, 100, 3], [3, 100, 784]]
+    pairs = [list(itertools.pairwise(part)) for part in widths]
+    products = [sum(a * b for a, b in part) for part in pairs]
+    encoder, decoder = (sum((a + 1) * b for a, b in part) for part in pairs)
+    both = encoder + decoder
     mistakes = {
-        "the biases are missing: each layer has one for each of its outputs": (
-            sum(products)
-        ),
-        "that is the encoder alone: the decoder has weights of its own": sum(
-            layers[:2]
-        ),
-        "that is the decoder alone: the encoder has weights of its own": sum(
-            layers[2:]
-        ),
-        "that is the encoder alone, and its biases are missing": sum(products[:2]),
-        "that is the decoder alone, and its biases are missing": sum(products[2:]),
+        "that is both together: give two numbers, (encoder, decoder)": both,
+        "that is both together, and the biases are missing": sum(products),
+        "that is the encoder alone: the decoder has weights of its own": encoder,
+        "that is the decoder alone: the encoder has weights of its own": decoder,
+        "the biases are missing: each layer has one for each of its outputs": products,
+        "the order is (encoder, decoder), and a layer has a bias for each of its "
+        "*outputs*, not of its inputs": (decoder, encoder),
         "that is the encoder twice: the decoder's last bias has 784 entries, not 3": (
-            2 * sum(layers[:2])
+            encoder,
+            encoder,
         ),
         "that is the decoder twice: the encoder's last bias has 3 entries, not 784": (
-            2 * sum(layers[2:])
+            decoder,
+            decoder,
         ),
         "one bias a layer is counted: there is one for each output of the layer": (
-            sum(products) + len(pairs)
+            [products[0] + 2, products[1] + 2]
         ),
-        "that is without hidden layers: 784 to 3 and back": 784 * 3 + 3 + 3 * 784 + 784,
-        "that is the number of units: count the connections between them": sum(widths),
-        "that is the biases alone: the weights are missing": sum(biases),
-        "that is the first layer alone: there are four": layers[0],
-        "that is the last layer alone: there are four": layers[3],
+        "the code's bias has 3 entries, not 100": (encoder + 97, decoder),
+        "the code's bias is missing, 3 entries": (encoder - 3, decoder),
+        "the decoder's last bias is missing, 784 entries": (encoder, decoder - 784),
+        "the last bias of each is missing: 3 and 784 entries": (
+            [product + 100 for product in products]
+        ),
+        "the hidden units' biases are missing, 100 in each": (
+            encoder - 100,
+            decoder - 100,
+        ),
+        "the input has no bias of its own": (encoder + 784, decoder),
+        "neither the input nor the code has a bias of its own on the way in": (
+            encoder + 784,
+            decoder + 3,
+        ),
+        "that is without hidden layers: 784 to 3 and back": (
+            784 * 3 + 3,
+            3 * 784 + 784,
+        ),
+        "the layers to and from the code are missing: 100 to 3 and 3 to 100": (
+            785 * 100,
+            101 * 784,
+        ),
+        "that is the first layer of each alone: there are two": (785 * 100, 4 * 100),
+        "that is the last layer of each alone: there are two": (101 * 3, 101 * 784),
+        "that is the number of units: count the connections between them": (
+            [sum(part) for part in widths]
+        ),
+        "that is the biases alone: the weights are missing": (
+            encoder - products[0],
+            decoder - products[1],
+        ),
     }
-    right = "a layer from a to b has (a + 1) b numbers, and there are four layers"
+    right = "a layer from a to b has (a + 1) b numbers, and each part has two layers"
     report(
         try_answer(lambda: answer),
-        torch.tensor(float(sum(layers))),
-        {text: torch.tensor(float(value)) for text, value in mistakes.items()},
+        torch.tensor([encoder, decoder]).double(),
+        {text: torch.tensor(value).double() for text, value in mistakes.items()},
         right,
         rtol=1e-7,
+        rounded=0.0,
     )
 
 
@@ -67,7 +93,9 @@ def pca_reconstruction(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> No
     mistakes = {
         "the mean is added back, but was not subtracted before": mean + x @ onto,
         "the mean is subtracted, but not added back": centred @ onto,
-        "the mean is left out: directions go through the mean, not through 0": x @ onto,
+        "the mean is left out, or projected: subtract it first, and add it whole": (
+            x @ onto
+        ),
         "this is x itself: nothing was compressed": x,
         "this is the mean alone: add what lies along the directions": (
             mean.expand_as(x)
@@ -87,9 +115,23 @@ def pca_reconstruction(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> No
         "the mean of x is used: wanted is the mean that is given": (
             own + (x - own) @ onto
         ),
+        "the mean of x is subtracted: wanted is the mean that is given": (
+            mean + (x - own) @ onto
+        ),
+        "the mean of x is added: wanted is the mean that is given": own
+        + centred @ onto,
+        "x.mean() is one number for all pixels: wanted is the mean that is given": (
+            x.mean() + (x - x.mean()) @ onto
+        ),
+        "x.mean() is subtracted, one number: wanted is the mean that is given": (
+            mean + (x - x.mean()) @ onto
+        ),
         "the mean is added where it is to be subtracted": mean + (x + mean) @ onto,
         "the mean is subtracted at the end where it is to be added": (
             centred @ onto - mean
+        ),
+        "the mean is subtracted at the end: subtract it first, and add it then": (
+            x @ onto - mean
         ),
     }
     attempt = try_answer(answer, x, mean, directions)
@@ -98,13 +140,18 @@ def pca_reconstruction(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> No
             "; x is (N, D) and directions (D, q), so x @ directions fits, and the way "
             "back is @ directions.T"
         )
+    elif isinstance(attempt, str) and "must match the size" in attempt:
+        attempt += (
+            "; (x - mean) @ directions are codes, (N, q): go back to D pixels first, "
+            "with @ directions.T"
+        )
     right = "subtract the mean, go to the code and back, add the mean"
     report(attempt, truth, mistakes, right)
 
 
 def eckart_young_error(answer: Callable[[Tensor, int], float]) -> None:
     """The least squared error at width q, from eigenvalues (D,) in ascending order."""
-    values = [0.12, 0.23, 0.41, 0.76, 1.1, 1.9, 3.4, 6.2]
+    values = [0.12, 0.23, 0.41, 0.83, 1.1, 1.9, 3.4, 6.2]
     values = torch.tensor(values, dtype=torch.float64)
     q, count = 3, len(values)
     truth, kept = values[: count - q].sum(), values[count - q :].sum()
@@ -127,10 +174,30 @@ def eckart_young_error(answer: Callable[[Tensor, int], float]) -> None:
         "averaged over the discarded ones: they must be added": truth / (count - q),
         "that is all the variance: the kept directions cost nothing": values.sum(),
         "that is the largest discarded one alone: add them all": values[count - q - 1],
+        "these are the discarded ones: add them up": values[: count - q],
+        "these are the kept ones: add up the discarded ones": values[count - q :],
+        "eigh gives the smallest first: keep the last q, and add up the others": (
+            values[q:]
+        ),
         "as a share of the variance: wanted is the error itself": truth / values.sum(),
         "that is the share of the variance that is kept": kept / values.sum(),
     }
+    # After the others, so that these keep their names.
+    for i, value in enumerate(values):
+        mistakes[f"that is one eigenvalue alone, entry {i}: add all discarded"] = value
     attempt = try_answer(answer, values, q)
+    if isinstance(attempt, Tensor) and attempt.ndim == 1:
+        attempt = attempt.sort().values  # in either order
+    if isinstance(attempt, Tensor) and (attempt.numel() == 1):
+        # As many as there are pixels: does a fixed 784 explain what went wrong?
+        padded = torch.cat([values.new_zeros(784 - count), values])
+        fixed = try_answer(answer, padded, q)
+        if torch.isclose(attempt.reshape(()), values.sum()) and (
+            isinstance(fixed, Tensor)
+            and fixed.numel() == 1
+            and torch.isclose(fixed.reshape(()), truth)
+        ):
+            attempt = "784 is fixed in it: use len(eigenvalues)"
     if isinstance(attempt, Tensor) and (attempt.numel() == 1):
         # Right for these, but what if nothing is kept?
         none = try_answer(answer, values, 0)
@@ -182,10 +249,25 @@ def principal_angles(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
         "the eigenvalues of Q_A^T Q_B are taken: wanted are its singular values": (
             torch.linalg.eigvals(q_a.T @ q_b).real.clamp(-1, 1).acos()
         ),
+        "eigvalsh is for symmetric matrices: take the singular values": (
+            torch.linalg.eigvalsh(q_a.T @ q_b).clamp(-1, 1).acos()
+        ),
+        "only a went through qr: b needs it, too": (
+            torch.linalg.svdvals(q_a.T @ b).clamp(max=1).acos()
+        ),
+        "only b went through qr: a needs it, too": (
+            torch.linalg.svdvals(a.T @ q_b).clamp(max=1).acos()
+        ),
     }
     attempt = try_answer(answer, a, b)
+    if isinstance(attempt, str) and "linalg_qr" in attempt:
+        attempt += "; torch.linalg.qr gives Q and R: take .Q"
+    if isinstance(attempt, str) and "complex" in attempt:
+        attempt += ": wanted are singular values, not eigenvalues"
     if isinstance(attempt, Tensor) and attempt.shape == truth.shape:
         attempt = attempt.sort().values  # any order will do
+        if (attempt - truth).abs().max() < 5.1e-4:
+            attempt = truth  # rounded to three decimals
     mistakes = {
         text: wrong.sort().values if wrong.shape == truth.shape else wrong
         for text, wrong in mistakes.items()
@@ -204,13 +286,22 @@ def fitted_draws(answer: Callable[[Tensor, int], Tensor]) -> None:
     n, zero = 40_000, torch.zeros(2, dtype=torch.float64)
     factor = torch.tensor([[2.0, 0.0], [0.9, 1.2]], dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
-    normal = torch.randn(500, 2, generator=generator, dtype=torch.float64)
-    codes = torch.tensor([3.0, -2.0]) + normal @ factor.T
+    normal = torch.randn(2, 500, 2, generator=generator, dtype=torch.float64)
+    # Four clumps, so that copies of the codes are no bell curve.
+    codes = torch.tensor([3.0, -2.0]) + (normal[0].sign() + 0.2 * normal[1]) @ factor.T
     mean, covariance = codes.mean(0), codes.T.cov()  # (Z,), (Z, Z)
     cholesky = torch.linalg.cholesky(covariance)
     identity = torch.eye(2, dtype=torch.float64)
     own = covariance.diagonal().diag()  # what is left without the correlation
-    attempt = try_answer(answer, codes, n)
+    one_mean, one_variance = codes.mean().expand(2), codes.var() * identity
+    truth = _describe_cloud(mean, covariance)
+    attempt = try_answer(answer, codes.float(), n)
+    misfit = "cannot be multiplied", "must match the size"
+    if isinstance(attempt, str) and any(text in attempt for text in misfit):
+        attempt += (
+            "; the noise must be (n, Z) with Z = codes.shape[1], which is 2 here and "
+            "not Z_DIM, and noise @ L.T fits"
+        )
     if isinstance(attempt, Tensor):
         if attempt.shape != (n, 2):
             print(f"Not yet: {unknown_mistake(attempt, torch.zeros(n, 2))}.")
@@ -226,7 +317,9 @@ def fitted_draws(answer: Callable[[Tensor, int], Tensor]) -> None:
         if len(attempt.unique(dim=0)) <= len(codes):
             print("Not yet: these are codes of the data again: draw new ones.")
             return
-        attempt = _describe_cloud(attempt.mean(0), attempt.T.cov())
+        drawn, attempt = attempt, _describe_cloud(attempt.mean(0), attempt.T.cov())
+        if torch.allclose(attempt, truth, rtol=0.04):
+            attempt = _shape_of_cloud(drawn, codes) or attempt
     mistakes = {
         "these are draws from N(0, I): they know nothing of the codes": (
             zero,
@@ -259,10 +352,56 @@ def fitted_draws(answer: Callable[[Tensor, int], Tensor]) -> None:
             mean + cholesky.sum(1) / 2,
             covariance / 12,
         ),
+        "rand - 0.5 is uniform: the noise must be normal, randn": (
+            mean,
+            covariance / 12,
+        ),
+        "the mean goes through L, too: add it after the product": (
+            cholesky @ mean,
+            covariance,
+        ),
+        "codes.mean() is one number for all latents: take codes.mean(0)": (
+            one_mean,
+            covariance,
+        ),
+        "codes.std() is one number for all latents, and knows no correlation: use L": (
+            mean,
+            one_variance,
+        ),
+        "codes.mean() and codes.std() are one number for all latents: each has its "
+        "own": (one_mean, one_variance),
+        "codes.mean() is one number for all latents, and the correlation is lost": (
+            one_mean,
+            own,
+        ),
+        "the covariance multiplies the noise, where its Cholesky factor should; and "
+        "the mean is missing": (zero, covariance @ covariance.T),
+        "the Cholesky factor L is the wrong way round, for rows noise @ L.T; and the "
+        "mean is missing": (zero, cholesky.T @ cholesky),
+        "codes.T @ codes / N is the covariance only once the mean is subtracted": (
+            mean,
+            covariance + torch.outer(mean, mean),
+        ),
     }
     described = {text: _describe_cloud(*known) for text, known in mistakes.items()}
     right = "new codes with the mean, the spreads and the correlation of the data's"
-    report(attempt, _describe_cloud(mean, covariance), described, right, rtol=0.04)
+    report(attempt, truth, described, right, rtol=0.04)
+
+
+def _shape_of_cloud(drawn: Tensor, codes: Tensor) -> str | None:
+    """What is wrong with draws (n, Z) whose mean and covariance are right, if any."""
+    factor = torch.linalg.cholesky(codes.T.cov())
+    white = torch.linalg.solve(factor, (drawn - codes.mean(0)).T)  # (Z, n)
+    fourth = white.square().sum(0).square().mean()
+    if abs(fourth / 8 - 1) < 0.1:  # E |w|^4 = Z (Z + 2) for N(0, I)
+        return None
+    generator = torch.Generator().manual_seed(0)
+    eps = torch.randn(1000, 2, generator=generator, dtype=torch.float64)
+    usual = torch.cdist(codes.mean(0) + eps @ factor.T, codes).amin(1).mean()
+    near = torch.cdist(drawn[:1000], codes).amin(1).mean()
+    if near < 0.6 * usual:
+        return "these are codes of the data again, moved a little: draw new ones"
+    return "mean and covariance are right, but it is no bell curve: draw with randn"
 
 
 def _describe_cloud(mean: Tensor, covariance: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, distributions
 
-from vaelib.checks.verdict import report, try_answer
+from vaelib.checks.verdict import is_close, report, try_answer
 
 UNIFORM = torch.tensor([0.03, 0.21, 0.4, 0.55, 0.78, 0.96])  # dice for the checks
 
@@ -29,11 +29,38 @@ def logistic_draws(answer: Callable[[float, float, Tensor], Tensor]) -> None:
         "u must go through the inverse CDF of the logistic, not of the normal": (
             mu + s * torch.special.ndtri(u)
         ),
+        "that is logit u alone: shift and stretch it": torch.logit(u),
+        "log(u / (1 - u)) is one logarithm, not a ratio of two": (
+            mu + s * u.log() / (1 - u).log()
+        ),
+        "u / (1 - u) wants its logarithm": mu + s * u / (1 - u),
+        "that goes the other way, from z to u: solve it for z": (
+            (torch.logit(u) - mu) / s
+        ),
     }
+    leaves = torch.tensor(mu, requires_grad=True), torch.tensor(s, requires_grad=True)
+    given = []
+
+    def remembered(*arguments):
+        given.append(answer(*arguments))
+        return given[0]
+
+    attempt = try_answer(remembered, *leaves, u)
     # 1 - u is as uniform as u, so the mirror image is as right.
     as_right = [mu - s * torch.logit(u)]
+    right_numbers = any(is_close(attempt, good) for good in (z, *as_right))
+    if right_numbers and not _all_reached(given[0], leaves):
+        attempt = "the numbers are right, but no gradient reaches mu and s"
     right = "mu + s * logit(u), with slopes 1 and logit(u)"
-    report(try_answer(answer, mu, s, u), z, mistakes, right, as_right=as_right)
+    report(attempt, z, mistakes, right, as_right=as_right)
+
+
+def _all_reached(z, leaves) -> bool:
+    """Whether backpropagation from z comes to every one of the leaves."""
+    if not (isinstance(z, Tensor) and z.requires_grad):
+        return False
+    slopes = torch.autograd.grad(z.sum(), leaves, allow_unused=True)
+    return all(slope is not None for slope in slopes)
 
 
 def exponential_draws(answer: Callable[[float, Tensor], tuple]) -> None:
@@ -46,7 +73,7 @@ def exponential_draws(answer: Callable[[float, Tensor], tuple]) -> None:
         report(attempt, u, {}, "")
         return
     z = -torch.log1p(-u) / rate
-    if torch.allclose(attempt[0], -u.double().log() / rate, rtol=1e-4):
+    if is_close(attempt[0], -u.log() / rate):
         z = -u.log() / rate  # as right, for 1 - u is as uniform as u
     mistakes = {
         "divide by the rate, do not multiply": z * rate**2,
@@ -57,8 +84,10 @@ def exponential_draws(answer: Callable[[float, Tensor], tuple]) -> None:
         "log(1 + u) stands where log(1 - u) belongs, and its sign is lost": (
             torch.log1p(u) / rate
         ),
+        "z must not be negative: a minus is missing before log u": u.log() / rate,
+        "z comes first, its derivative second": -z / rate,
     }
-    if not torch.allclose(attempt[0], z.double(), rtol=1e-4):
+    if not is_close(attempt[0], z):
         report(attempt[0], z, mistakes, "")
         return
     mistakes = {
@@ -67,18 +96,33 @@ def exponential_draws(answer: Callable[[float, Tensor], tuple]) -> None:
         "divided by the rate too often: z holds one 1/rate already": -z / rate**2,
         "that is dz/du: wanted is the derivative in the rate": (1 / (rate * (1 - u))),
         "it is not 0, for the rate stands in z": 0 * z,
+        "the derivative of 1/rate is there, what stands beside it is not": (
+            torch.full_like(z, -1 / rate**2)
+        ),
+        "it must be made from the same u as z, not from 1 - u": (
+            torch.where(z == -u.log() / rate, torch.log1p(-u), u.log()) / rate**2
+        ),
     }
     mistakes = {
         f"z is right, dz/drate is not: {text}": v for text, v in mistakes.items()
     }
     right = "z by the inverse CDF, and dz/drate = -z / rate"
+    if not any(is_close(attempt[1], each) for each in (-z / rate, *mistakes.values())):
+        print(
+            "Not yet: z is right, dz/drate is not, in a way this check does not know."
+        )
+        return
     report(attempt[1], -z / rate, mistakes, right)
 
 
 def _stacked(pair):
-    """A pair of tensors as one tensor (2, K); anything else as it is."""
+    """A pair of tensors (K,) as one (2, K); other answers as they are."""
     if isinstance(pair, tuple | list) and len(pair) == 2:
-        return torch.stack([torch.as_tensor(part) for part in pair])
+        if pair[0] is None:
+            return None
+        parts = [torch.as_tensor(part) for part in pair if part is not None]
+        same = len(parts) == 2 and parts[0].shape == parts[1].shape
+        return torch.stack(parts) if same else parts[0]
     return pair
 
 
@@ -119,7 +163,7 @@ def planted_samplers(answer: dict[str, int | None]) -> None:
         guess = answer.get(name)
         if guess is None or guess is ...:
             print(f"{name}: Not attempted yet.")
-        elif isinstance(guess, bool) or guess not in range(len(SAMPLER_MISTAKES)):
+        elif type(guess) is not int or guess not in range(len(SAMPLER_MISTAKES)):
             print(f"{name}: Not yet: write a number from 0 to 3, bare.")
         elif guess == planted:
             print(f"{name}: Right: {SAMPLER_MISTAKES[planted]}.")
@@ -158,6 +202,24 @@ def score_estimates(answer: Callable) -> None:
         "(z - mu) is to be squared": values * (eps - 1) / sigma,
         "this is f times log q: differentiate log q first": values
         * distributions.Normal(mu, sigma).log_prob(z),
+        "the sign of -1/sigma: log q holds -log sigma": (
+            values * (eps.square() + 1) / sigma
+        ),
+        "the sign of the square: log q holds minus (z - mu)^2 / 2 sigma^2": (
+            -values * (eps.square() + 1) / sigma
+        ),
+        "a 1/2 too many: the 2 of the square's derivative cancels it": (
+            values * (eps.square() / 2 - 1) / sigma
+        ),
+        "the derivative of -log sigma is -1/sigma, not -1": (
+            values * (eps.square() / sigma - 1)
+        ),
+        "f multiplies the whole bracket: mind the parentheses": (
+            values * eps.square() / sigma - 1 / sigma
+        ),
+        "that would be f times eps, no score: square, and subtract 1/sigma": (
+            values * eps
+        ),
         "q itself is differentiated here: take its logarithm first": truth
         * distributions.Normal(mu, sigma).log_prob(z).exp(),
     }
@@ -188,12 +250,20 @@ def leave_one_out_estimate(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
         "the estimates are to be averaged, not summed": each.sum(),
         "one number is wanted: average at the end": each,
         "the sign: f minus baseline, not baseline minus f": -each.mean(),
-        "the score is missing": (each / s).mean(),
         "the baseline is added: subtract it": (
             ((values + (values.sum() - values) / (k - 1)) * s).mean()
         ),
-        "the K estimates are averaged over all K, not over K - 1": (
+        "too large by K / (K - 1): average over all K, and centre f only, not s": (
             each.sum() / (k - 1)
+        ),
+        "this is always 0: multiply each f minus baseline by its own s, then average": (
+            0 * each.sum()
+        ),
+        "divide by K at the end: this is the sum, with the mean as baseline": (
+            ((values - values.mean()) * s).sum()
+        ),
+        "the subtraction comes before the division: mind the parentheses": (
+            ((values - values.sum() - values / (k - 1)) * s).mean()
         ),
     }
     report(

@@ -35,6 +35,11 @@ def _distance(answer: Tensor, other: Tensor) -> float:
     return ((answer - other).abs() / other.abs().clamp(min=1e-3)).max().item()
 
 
+def is_close(answer, other: Tensor, rtol: float = 1e-4) -> bool:
+    """Whether an attempt is a tensor with these numbers."""
+    return isinstance(answer, Tensor) and _distance(answer, other) < rtol
+
+
 def unknown_mistake(answer: Tensor, truth: Tensor) -> str:
     if answer.shape != truth.shape:
         return f"the shape is {tuple(answer.shape)}, wanted is {tuple(truth.shape)}"
@@ -50,10 +55,12 @@ def report(
     right: str,
     rtol: float = 1e-4,
     as_right: Sequence[Tensor] = (),
+    rounded: float = ROUNDED,
 ) -> None:
     """Print the verdict on an attempt, against the truth and the known mistakes.
 
-    `as_right` are other answers that are as good as the truth.
+    `as_right` are other answers that are as good as the truth. A mistake is known by
+    its name within `rounded`, or within `rtol` if that is more.
     """
     if isinstance(answer, Tensor) and answer.numel() == 1:
         answer = answer.reshape(truth.shape) if truth.numel() == 1 else answer
@@ -61,9 +68,9 @@ def report(
         print("Not attempted yet.")
     elif isinstance(answer, str):
         print(f"Not yet: {answer}.")
-    elif any(_distance(answer, good) < rtol for good in (truth, *as_right)):
+    elif any(is_close(answer, good, rtol) for good in (truth, *as_right)):
         print(f"Right: {right}.")
     else:
         nearest = min(mistakes, key=lambda text: _distance(answer, mistakes[text]))
-        known = _distance(answer, mistakes[nearest]) < max(rtol, ROUNDED)
+        known = _distance(answer, mistakes[nearest]) < max(rtol, rounded)
         print(f"Not yet: {nearest if known else unknown_mistake(answer, truth)}.")

@@ -12,6 +12,7 @@ import anywidget
 import ipywidgets
 import traitlets
 from IPython import get_ipython
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 STATIC = Path(__file__).parents[1] / "static"
@@ -88,13 +89,18 @@ def _descendants(box, but=()):
         yield child
 
 
-def render_png(figure: Figure, **options) -> bytes:
+def render_png(figure: Figure, dpi: float = PNG_DPI, **pil_kwargs) -> bytes:
     """A figure as PNG bytes, at its full size."""
-    png = io.BytesIO()
-    # False: uncropped, whatever rcParams say, for "tight" would make it jump. (Setting
-    # them for a while would undo what another thread sets meanwhile.)
-    options = {"dpi": PNG_DPI, "bbox_inches": False} | options
-    figure.savefig(png, format="png", **options)
+    png, before = io.BytesIO(), figure.dpi
+    is_agg = isinstance(figure.canvas, FigureCanvasAgg)
+    canvas = figure.canvas if is_agg else FigureCanvasAgg(figure)
+    figure.set_dpi(dpi)
+    try:
+        # savefig would draw a figure with a layout engine twice, and crop it where
+        # rcParams say "tight", so that the frames of a flipbook would jump.
+        canvas.print_png(png, pil_kwargs=pil_kwargs)
+    finally:
+        figure.set_dpi(before)
     return png.getvalue()
 
 

@@ -17,7 +17,7 @@ from vaelib.widgets.box import InteractiveBox, render_png, round_step
 
 LIVE_DPI = 96  # a browser's: fewer pixels to compress at every change
 # zlib's lightest level: half the time of matplotlib's choice, for a third more bytes.
-QUICK = {"dpi": LIVE_DPI, "pil_kwargs": {"compress_level": 1}}
+QUICK = {"dpi": LIVE_DPI, "compress_level": 1}
 
 
 class Live(InteractiveBox):
@@ -147,6 +147,7 @@ def live(figure, update, *, alt, actions=None, **controls):
         if not callable(steps):
             raise TypeError(f"actions[{text!r}] must be a function, not {steps!r}")
     starts = {name: _start(spec) for name, spec in controls.items()}
+    figure.set_dpi(LIVE_DPI)  # for good: at each change of it all is laid out anew
     png = _draw(figure, update, starts)  # first: should it fail, nothing is left open
     figure.set_layout_engine("none")  # axes stay put, and drawing is quicker
     plt.close(figure)  # shown in the box, not a second time under the cell
