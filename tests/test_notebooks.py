@@ -152,6 +152,15 @@ def no_network(notebook):
             yield f"goes online: {cell['source']!r}"
 
 
+def whole_formulas(notebook):
+    """No line of a formula looks like a list's item, which would break it in two."""
+    for cell in filter(is_prose, notebook["cells"]):
+        inline = re.sub(r"\$\$.*?\$\$", "", cell["source"], flags=re.DOTALL)
+        for formula in re.findall(r"(?<![\\$])\$([^$]+)\$", inline):
+            if re.search(r"\n\s*([+*-]|\d+[.)])\s", formula):
+                yield f"a line begins with a list's mark: {formula!r}"
+
+
 def exercises_solved(notebook):
     """Each heading "Exercise 1", ... comes with its solution in a collapsed cell."""
     solved = {}
@@ -174,7 +183,7 @@ def exercises_solved(notebook):
 CHECKS = [
     title, kernel, one_run, widget_state, size, stderr, errors, short_cells,
     narrow_lines, prose_before_code, prose_by_pictures, pictures_by_widgets,
-    one_machine, no_network, exercises_solved,
+    one_machine, no_network, whole_formulas, exercises_solved,
 ]  # fmt: skip
 
 
@@ -266,6 +275,10 @@ SPOILT = [
     (one_machine, spoil_output(data={"text/html": "<b>f at 0x7f2a3b4c5d</b>"})),
     (no_network, spoil_source("MNIST('.', download=True)")),
     (no_network, spoil_source("%pip install vaelib")),
+    (
+        whole_formulas,
+        lambda notebook: notebook["cells"][2].update(source="so $a\n+ b$ is"),
+    ),
     (exercises_solved, remove(3)),
     (exercises_solved, remove(2)),
 ]
