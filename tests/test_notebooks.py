@@ -5,6 +5,7 @@ must also find something in a notebook that was made bad for it: see SPOILT belo
 """
 
 import ast
+import itertools
 import json
 import re
 from pathlib import Path
@@ -220,6 +221,39 @@ def test_style(path, check):
 
 def test_no_function_is_defined_in_two_notebooks():
     assert list(defined_twice({path.name: load(path) for path in NOTEBOOKS})) == []
+
+
+def links(notebook):
+    """Return the addresses that its text leads to or shows."""
+    prose = [cell["source"] for cell in notebook["cells"] if is_prose(cell)]
+    return re.findall(r"\]\(([^)#\s]+)", "\n".join(prose))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_links_lead_somewhere(path):
+    local = [link for link in links(load(path)) if "://" not in link]
+    assert [link for link in local if not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "following"),
+    list(itertools.pairwise(NOTEBOOKS)),
+    ids=lambda path: path.stem,
+)
+def test_each_notebook_ends_with_a_link_to_the_next(path, following):
+    ends = [c["source"] for c in load(path)["cells"] if "**Next:**" in c["source"]]
+    assert len(ends) == 1
+    assert f"({following.name})" in ends[0].split("**Next:**")[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "path"),
+    list(itertools.pairwise(NOTEBOOKS)),
+    ids=lambda path: path.stem,
+)
+def test_each_notebook_begins_with_a_link_to_the_one_it_needs(before, path):
+    opening = load(path)["cells"][0]["source"]
+    assert f"({before.name})" in opening.split("**You need**")[1]
 
 
 # The checks checked: a good notebook, and for each check that notebook spoilt.
