@@ -1,4 +1,4 @@
-"""The library behind the notebooks: thin, so that it can be read in an evening.
+"""The library behind the notebooks: thin; from data to figures it is an evening's read.
 
 The modules build on each other in this order, and import only upwards:
 cat_drawing, data, objectives, gradients, models, training, figures, widgets, checks,
