@@ -194,6 +194,12 @@ def climb(mu, n):
         yield {"mu": mu + step, "n": n + step}
 
 
+def bell_with_button(steps):
+    """The live bell at mu = 0 and n = 2, with a button for these steps."""
+    sliders = {"mu": (-3.0, 3.0, 0.0), "n": (1, 9, 2)}
+    return widgets.live(*draw(), alt="A bell", actions={"Climb": steps}, **sliders)
+
+
 def test_button_moves_the_sliders_with_one_picture_a_step():
     figure, update = draw()
     seen, pictures = [], []
@@ -226,15 +232,7 @@ def test_mistake_of_a_button_is_shown_and_raised():
         yield {"n": 5}
         raise OverflowError("no way <up>")
 
-    figure, update = draw()
-    live = widgets.live(
-        figure,
-        update,
-        alt="A bell",
-        actions={"Climb": climb_too_far},
-        mu=(-3.0, 3.0, 0.0),
-        n=(1, 9, 2),
-    )
+    live = bell_with_button(climb_too_far)
     with pytest.raises(OverflowError, match="no way"):
         live.press("Climb")
     assert "OverflowError: no way &lt;up&gt;<" in live.message.value
@@ -248,15 +246,7 @@ def test_mistake_of_a_button_is_shown_and_raised():
 
 
 def test_driving_presses_buttons_and_puts_the_sliders_back():
-    figure, update = draw()
-    live = widgets.live(
-        figure,
-        update,
-        alt="A bell",
-        actions={"Climb": climb},
-        mu=(-3.0, 3.0, 0.0),
-        n=(1, 9, 2),
-    )
+    live = bell_with_button(climb)
     before, seen = live.image.value, []
     live.controls["n"].observe(lambda change: seen.append(change.new), "value")
     assert widgets.drive_sliders() == 2

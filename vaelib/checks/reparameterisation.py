@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, distributions
 
-from vaelib.checks.verdict import is_close, report, try_answer
+from vaelib.checks.verdict import is_close, report, report_diagnosis, try_answer
 
 UNIFORM = torch.tensor([0.03, 0.21, 0.4, 0.55, 0.78, 0.96])  # dice for the checks
 
@@ -156,19 +156,7 @@ _AGAINST = (
 
 def planted_samplers(answer: dict[str, int | None]) -> None:
     """Which of SAMPLER_MISTAKES, by its number, each of SAMPLERS has."""
-    if not isinstance(answer, dict) or not answer.keys() <= SAMPLERS.keys():
-        print('Not yet: answer with a dictionary such as {"A": 2, "B": None, ...}.')
-        return
-    for name, planted in _PLANTED.items():
-        guess = answer.get(name)
-        if guess is None or guess is ...:
-            print(f"{name}: Not attempted yet.")
-        elif type(guess) is not int or guess not in range(len(SAMPLER_MISTAKES)):
-            print(f"{name}: Not yet: write a number from 0 to 3, bare.")
-        elif guess == planted:
-            print(f"{name}: Right: {SAMPLER_MISTAKES[planted]}.")
-        else:
-            print(f"{name}: Not yet: {_AGAINST[guess]}")
+    report_diagnosis(answer, _PLANTED, SAMPLER_MISTAKES, _AGAINST)
 
 
 def score_estimates(answer: Callable) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vaelib import objectives
-from vaelib.checks.verdict import report, try_answer
+from vaelib.checks.verdict import report, report_diagnosis, try_answer
 from vaelib.training import Loss, evaluate
 
 BUGS = (
@@ -170,19 +170,8 @@ PLANTED_BUGS: dict[str, tuple[Loss, str]] = {
 
 def planted_bugs(answer: dict[str, int | None]) -> None:
     """Which of BUGS, by its number, is in each loss of PLANTED_BUGS."""
-    if not isinstance(answer, dict) or not answer.keys() <= PLANTED_BUGS.keys():
-        print('Not yet: answer with a dictionary such as {"A": 2, "B": None, ...}.')
-        return
-    for name, (_, bug) in PLANTED_BUGS.items():
-        guess = answer.get(name)
-        if guess is None or guess is ...:
-            print(f"{name}: Not attempted yet.")
-        elif not isinstance(guess, int) or not 0 <= guess < len(BUGS):
-            print(f"{name}: Not yet: write a number from 0 to {len(BUGS) - 1}, bare.")
-        elif BUGS[guess] == bug:
-            print(f"{name}: Right: {bug}.")
-        else:
-            print(f"{name}: Not yet: {_AGAINST[guess]}")
+    planted = {name: BUGS.index(bug) for name, (_, bug) in PLANTED_BUGS.items()}
+    report_diagnosis(answer, planted, BUGS, _AGAINST)
 
 
 # What each bug would have looked like, said when it was guessed and is not there.

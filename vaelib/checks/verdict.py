@@ -74,3 +74,26 @@ def report(
         nearest = min(mistakes, key=lambda text: _distance(answer, mistakes[text]))
         known = _distance(answer, mistakes[nearest]) < max(rtol, rounded)
         print(f"Not yet: {nearest if known else unknown_mistake(answer, truth)}.")
+
+
+def report_diagnosis(
+    answer, planted: dict[str, int], mistakes: Sequence[str], against: Sequence[str]
+) -> None:
+    """Print a verdict for each name on which of `mistakes`, by its number, it has.
+
+    `against` says of each mistake what one would have seen, for when it is not there.
+    """
+    if not isinstance(answer, dict) or not answer.keys() <= planted.keys():
+        print('Not yet: answer with a dictionary such as {"A": 2, "B": None, ...}.')
+        return
+    for name, number in planted.items():
+        guess = answer.get(name)
+        if guess is None or guess is ...:
+            print(f"{name}: Not attempted yet.")
+        elif type(guess) is not int or not 0 <= guess < len(mistakes):
+            last = len(mistakes) - 1
+            print(f"{name}: Not yet: write a number from 0 to {last}, bare.")
+        elif guess == number:
+            print(f"{name}: Right: {mistakes[number]}.")
+        else:
+            print(f"{name}: Not yet: {against[guess]}")
