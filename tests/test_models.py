@@ -16,6 +16,7 @@ from vaelib.models import (
     OUTPUT_SHRINKAGE,
     SIGMA_FLOOR,
     Autoencoder,
+    MixedVariationalAutoEncoder,
     VariationalAutoEncoder,
     load_weights,
 )
@@ -297,7 +298,7 @@ def test_checkpoint_cannot_run_code(tmp_path):
 
 # What the README of the assets says of each bundled checkpoint, row by row.
 ROWS = re.findall(
-    r"^\| (\w+) \| 784-(\d+)-(\d+) \| ([\d.]+) \| `(\w+)` \|$",
+    r"^\| ([\w.]+) \| 784-(\d+)-(\d+)(?:\+(\d+))? \| ([\d.]+) \| `(\w+)` \|$",
     (data.ASSETS / "README.md").read_text(encoding="utf-8"),
     re.MULTILINE,
 )
@@ -317,10 +318,15 @@ def test_each_bundled_checkpoint_has_a_row():
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_bundled_checkpoint_is_what_its_row_says(row):
-    name, h_dim, z_dim, bound, digest = row
+    name, h_dim, z_dim, categories, bound, digest = row
     content = data.asset_bytes(f"checkpoints/{name}.pt")
     assert hashlib.sha256(content).hexdigest() == digest
     model = VariationalAutoEncoder(784, int(h_dim), int(z_dim), activation="silu")
+    loss = objectives.negative_elbo
+    if categories:
+        widths = int(h_dim), int(z_dim), int(categories)
+        model = MixedVariationalAutoEncoder(784, *widths)
+        loss = objectives.negative_mixed_elbo
     load_weights(model, name)
-    loss = training.evaluate(model, images_of(name.split("_")[0]))
+    loss = training.evaluate(model, images_of(name.split("_")[0]), loss)
     assert loss.mean().item() == pytest.approx(float(bound), abs=0.01)

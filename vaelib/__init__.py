@@ -1,8 +1,8 @@
 """The library behind the notebooks: thin; from data to figures it is an evening's read.
 
 The modules build on each other in this order, and import only upwards:
-cat_drawing, data, objectives, gradients, models, training, figures, widgets, checks,
-pages.
+cat_drawing, data, objectives, gradients, disentanglement, models, training, figures,
+widgets, checks, pages.
 """
 
 import importlib
@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 __all__ = [
     "checks",
     "data",
+    "disentanglement",
     "figures",
     "gradients",
     "models",

@@ -1,6 +1,6 @@
-"""The networks of the course: an autoencoder and the variational autoencoder.
+"""The networks of the course: an autoencoder and two variational autoencoders.
 
-Both map x (B, D) through one hidden layer of H units to Z latents and back. Every one
+All map x (B, D) through one hidden layer of H units to Z latents and back. Every one
 takes a `seed` for its initial weights, so that building it disturbs nothing else.
 """
 
@@ -180,6 +180,95 @@ class VariationalAutoEncoder(nn.Module):
         if self.sigma_x is None:
             return objectives.bernoulli_log_likelihood(x, self.decode_logits(z))
         return objectives.gaussian_log_likelihood(x, self.decode(z), self.sigma_x)
+
+
+class MixedVariationalAutoEncoder(nn.Module):
+    """Gaussian latents z (B, Z) and one categorical latent y, with C categories.
+
+    p(z) = N(0, I), p(y) uniform, p(x|z, y) a decoder of z beside y as one-hot, with
+    Bernoulli pixels; q(z|x) q(y|x) by an encoder with one hidden layer for both.
+    `data_mean` (D,) does what it does in VariationalAutoEncoder. Train it with
+    `objectives.negative_mixed_elbo`, which needs no labels.
+    Raises ValueError for widths below 1, fewer than two categories, an unknown
+    activation or a wrong data_mean. (the generative model is M2 of Kingma et al. 2014,
+    "Semi-supervised learning with deep generative models", with no example labelled;
+    their q(z|x, y) sees y, ours does not. Nor does p(z) depend on y, as it does in
+    Jiang et al. 2017 and Dilokthanakul et al. 2016, whose prior is a mixture)
+    """
+
+    sigma_x = None  # so that `fit` knows that the pixels are Bernoulli
+
+    def __init__(
+        self,
+        input_dim: int,
+        h_dim: int = 64,
+        z_dim: int = 3,
+        categories: int = 3,
+        activation: str = "silu",
+        data_mean: Tensor | None = None,
+        seed: int = 0,
+    ):
+        super().__init__()
+        _check_widths(
+            input_dim=input_dim, h_dim=h_dim, z_dim=z_dim, categories=categories
+        )
+        if categories < 2:
+            raise ValueError("categories is 1 but a choice needs two or more")
+        self.activation = _activation(activation)
+        self.img_2hid, self.hid_2mu, self.hid_2sigma, self.hid_2logits = (
+            _seeded_linears(
+                seed,
+                *[(input_dim, h_dim), (h_dim, z_dim), (h_dim, z_dim)],
+                (h_dim, categories),
+            )
+        )
+        self.latents_2hid, self.hid_2img = _seeded_linears(
+            seed + 1, (z_dim + categories, h_dim), (h_dim, input_dim)
+        )
+        self.register_buffer("data_mean", torch.zeros(input_dim))
+        if data_mean is not None:
+            self.data_mean = _check_mean(data_mean, input_dim)
+            self.hid_2img.bias.data.copy_(self.data_mean.logit(eps=1e-3))
+            self.hid_2img.weight.data.mul_(OUTPUT_SHRINKAGE)
+
+    def encode_both(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """mu and sigma (B, Z) of q(z|x), and the logits (B, C) of q(y|x)."""
+        _check_last_axis(x, self.img_2hid.in_features, "x")
+        h = self.activation(self.img_2hid(x - self.data_mean))  # (B, H)
+        sigma = F.softplus(self.hid_2sigma(h)) + SIGMA_FLOOR
+        return self.hid_2mu(h), sigma, self.hid_2logits(h)
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """mu and sigma of q(z|x) alone: (B, D) to two of (B, Z)."""
+        return self.encode_both(x)[:2]
+
+    def decode_logits(self, z: Tensor, y: Tensor) -> Tensor:
+        """The logit of every pixel's mean, of z (..., Z) and y (..., C), to (..., D).
+
+        y is one-hot, or weights that add up to 1; z and y broadcast.
+        """
+        categories = self.hid_2logits.out_features
+        _check_last_axis(z, self.latents_2hid.in_features - categories, "z")
+        _check_last_axis(y, categories, "y")
+        rows = torch.broadcast_shapes(z.shape[:-1], y.shape[:-1])
+        latents = torch.cat([z.expand(*rows, -1), y.expand(*rows, -1)], -1)
+        return self.hid_2img(self.activation(self.latents_2hid(latents)))
+
+    def decode(self, z: Tensor, y: Tensor) -> Tensor:
+        """Every pixel's mean, in [0, 1], of z (..., Z) and y (..., C), to (..., D)."""
+        return torch.sigmoid(self.decode_logits(z, y))
+
+    def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor) -> Tensor:
+        """log p(x|z, y), nats: x (B, D), z (..., B, Z), y (..., B, C), to (..., B)."""
+        return objectives.bernoulli_log_likelihood(x, self.decode_logits(z, y))
+
+    def log_likelihood_of_all(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x|z, y) of every y: x (B, D), z (B, Z) or (K, B, Z), to (..., B, C)."""
+        categories = self.hid_2logits.out_features
+        choices = torch.eye(categories, dtype=z.dtype, device=z.device)
+        # Each category along an axis of its own, in front: (C, 1, 1, C) for (K, B, Z).
+        choices = choices.view(categories, *[1] * (z.ndim - 1), categories)
+        return self.log_likelihood(x, z, choices).movedim(0, -1)
 
 
 def load_weights(model: nn.Module, name: str, folder: Path = ASSETS) -> nn.Module:

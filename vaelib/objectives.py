@@ -126,6 +126,24 @@ def gaussian_kl(mu: Tensor, sigma: Tensor) -> Tensor:
     return gaussian_kl_per_latent(mu, sigma).sum(-1)
 
 
+def categorical_kl_per_latent(logits: Tensor) -> Tensor:
+    """KL(q(y|x) || uniform) of each categorical latent, log C minus the entropy of q.
+
+    logits (..., C) of any size, not normalised. Returns (...), in nats, in 0..log C;
+    a probability that rounds to 0 counts as 0 log 0 = 0, in the gradient too.
+    Raises TypeError for integers, ValueError for fewer than two categories.
+    """
+    check_floating(logits, "logits")
+    classes = logits.shape[-1] if logits.ndim else 0
+    if classes < 2:
+        raise ValueError(
+            f"logits has shape {tuple(logits.shape)} but its last axis must hold two "
+            "or more categories"
+        )
+    log_probs = logits.log_softmax(-1)
+    return math.log(classes) + (log_probs.exp() * log_probs).sum(-1)
+
+
 def sample_gaussian(
     mu: Tensor,
     sigma: Tensor,
@@ -181,6 +199,83 @@ def elbo(model, x: Tensor, samples: int = 1, generator=None) -> Elbo:
 def negative_elbo(model, x: Tensor, generator=None) -> Tensor:
     """What a VAE minimises: minus the one-sample ELBO, (B, D) to (B,), in nats."""
     return -elbo(model, x, generator=generator).elbo
+
+
+class MixedElbo(NamedTuple):
+    """The parts of the bound with z and a category y, in nats.
+
+    log_likelihood (B,), averaged over q(z|x) and q(y|x); kl_per_latent (B, Z) of the
+    Gaussians; kl_category (B,).
+    """
+
+    log_likelihood: Tensor
+    kl_per_latent: Tensor
+    kl_category: Tensor
+
+    @property
+    def kl(self) -> Tensor:
+        """KL(q(z|x) q(y|x) || p(z) p(y)), (B,)."""
+        return self.kl_per_latent.sum(-1) + self.kl_category
+
+    @property
+    def elbo(self) -> Tensor:
+        """E_q[log p(x|z, y)] - KL, (B,)."""
+        return self.log_likelihood - self.kl
+
+
+def mixed_elbo(model, x: Tensor, samples: int = 1, generator=None) -> MixedElbo:
+    """The bound of a model with latents z and y: K samples of z, and a sum over all y.
+
+    x (B, D); `model` has encode_both(x) -> (mu, sigma, logits) and, as
+    MixedVariationalAutoEncoder, log_likelihood_of_all(x, z). Returns a `MixedElbo`.
+    Raises ValueError for samples < 1. (Kingma et al. 2014, equation 7, where z too
+    depends on y)
+    """
+    _check_samples(samples)
+    mu, sigma, logits = model.encode_both(x)
+    z = sample_gaussian(mu, sigma, generator, samples)  # (K, B, Z)
+    each = model.log_likelihood_of_all(x, z).mean(0)  # (B, C)
+    return MixedElbo(
+        (logits.softmax(-1) * each).sum(-1),
+        gaussian_kl_per_latent(mu, sigma),
+        categorical_kl_per_latent(logits),
+    )
+
+
+def negative_mixed_elbo(model, x: Tensor, generator=None) -> Tensor:
+    """Minus the bound of `mixed_elbo` with one z: (B, D) to (B,), in nats."""
+    return -mixed_elbo(model, x, generator=generator).elbo
+
+
+class AnnealedMixedElbo:
+    """A loss for `vaelib.training.fit`: in `mixed_elbo`, a falling beta times the KL.
+
+    beta falls in a straight line from `start` to 1 over the first `steps` calls, and
+    stays there; so pass `fit` another test_loss, and device="cpu": a CUDA graph would
+    repeat its first beta for ever (RuntimeError).
+    Raises ValueError unless start >= 1 and steps >= 1. (after Rose 1998, deterministic
+    annealing)
+    """
+
+    def __init__(self, start: float, steps: int):
+        if not 1 <= start < math.inf or steps < 1:
+            raise ValueError(
+                f"start is {start!r} and steps {steps!r} but both must be at least 1"
+            )
+        self.start, self.steps, self.calls = start, steps, 0
+
+    @property
+    def beta(self) -> float:
+        """What the next call will weight the KL with."""
+        return self.start + (1 - self.start) * min(1.0, self.calls / self.steps)
+
+    def __call__(self, model, x: Tensor, generator=None) -> Tensor:
+        if is_capturing(x):
+            raise RuntimeError('beta cannot fall in a CUDA graph: use device="cpu"')
+        parts = mixed_elbo(model, x, generator=generator)
+        loss = self.beta * parts.kl - parts.log_likelihood
+        self.calls += 1
+        return loss
 
 
 def importance_weighted_bound(model, x: Tensor, samples: int, generator=None) -> Tensor:

@@ -12,6 +12,20 @@ from vaelib.checks.autoencoder_basics import (
     pca_reconstruction,
     principal_angles,
 )
+from vaelib.checks.discrete_latents import (
+    exact_logit_gradient,
+    gumbel_max_draws,
+    kl_to_uniform,
+    leave_one_out_slopes,
+    straight_through,
+)
+from vaelib.checks.disentanglement import (
+    break_even_beta,
+    gap,
+    gaussian_total_correlation,
+    lost_nats,
+    two_losses,
+)
 from vaelib.checks.latent_exploration import (
     aggregate_variance,
     ears_latent,
@@ -54,17 +68,25 @@ __all__ = [
     "autoencoder_size",
     "beta_of_two_means",
     "bound_on_test_data",
+    "break_even_beta",
     "ears_latent",
     "eckart_young_error",
     "effective_beta",
     "elbo_from_draws",
+    "exact_logit_gradient",
     "exponential_draws",
     "fitted_draws",
+    "gap",
+    "gaussian_total_correlation",
+    "gumbel_max_draws",
     "kl_between",
     "kl_of_linear_units",
     "kl_per_latent",
+    "kl_to_uniform",
     "leave_one_out_estimate",
+    "leave_one_out_slopes",
     "logistic_draws",
+    "lost_nats",
     "normalised_posterior",
     "pca_reconstruction",
     "planted_bugs",
@@ -75,4 +97,6 @@ __all__ = [
     "sigma_from_log_var",
     "spherical_interpolation",
     "squared_length",
+    "straight_through",
+    "two_losses",
 ]
