@@ -308,7 +308,7 @@ LOST_NATS = [
     (lambda s, r: None, "Not attempted"),
     (lambda s, r: lost(s, r.T), "the other way: sum over"),
     (lambda s, r: tc(turned(s, r.T)), "the other way: sum over"),
-    (lambda s, r: 0.5 * (r @ s**2).log().sum() - s.log().sum(), "square R too"),
+    (lambda s, r: 0.5 * (r @ s**2).log().sum() - s.log().sum(), "square Q too"),
     (lambda s, r: 0.5 * (r**2 @ s).log().sum() - s.log().sum(), "variances add"),
     (lambda s, r: lost(s.sqrt(), r), "as if it were the variance, in both"),
     (lambda s, r: tc(turned(s.sqrt(), r)), "as if it were the variance, in both"),

@@ -301,11 +301,11 @@ def _present(pair):
 
 
 def lost_nats(answer: Callable[[Tensor, Tensor], float]) -> None:
-    """Sigma (Z,) and rotation R (Z, Z) to KL(N(., S) || N(., the diagonal of S)).
+    """Sigma (Z,) and rotation Q (Z, Z) to KL(N(., S) || N(., the diagonal of S)).
 
-    S = R diag(sigma^2) R^T is the covariance of z' = R z.
+    S = Q diag(sigma^2) Q^T is the covariance of z' = Q z.
     """
-    # Turned so that R sigma^2, a mistake, has a logarithm.
+    # Turned so that Q sigma^2, a mistake, has a logarithm.
     sigma, r = torch.tensor([0.4, 1.3, 0.7]), _rotation(-0.5, 0.8, -0.9)
     latents = len(sigma)
     logs, turned = sigma.log().sum(), r.square() @ sigma.square()
@@ -313,10 +313,10 @@ def lost_nats(answer: Callable[[Tensor, Tensor], float]) -> None:
     precisions = r.square() @ sigma.pow(-2)
     truth = 0.5 * turned.log().sum() - logs
     mistakes = {
-        "R is turned the other way: sum over the columns j of row i": (
+        "Q is turned the other way: sum over the columns j of row i": (
             0.5 * (r.T.square() @ sigma.square()).log().sum() - logs
         ),
-        "square R too: variances are turned by R_ij squared": (
+        "square Q too: variances are turned by Q_ij squared": (
             0.5 * (r @ sigma.square()).log().sum() - logs
         ),
         "variances add, not sigmas: square sigma inside the sum": (
@@ -325,7 +325,7 @@ def lost_nats(answer: Callable[[Tensor, Tensor], float]) -> None:
         "sigma is used as if it were the variance, in both places": (
             0.5 * (r.square() @ sigma).log().sum() - 0.5 * logs
         ),
-        "sigma is no arrow to be turned: turn the variances, by R_ij squared": (
+        "sigma is no arrow to be turned: turn the variances, by Q_ij squared": (
             (r @ sigma).abs().log().sum() - logs
         ),
         "the factor 1/2 is missing": 2 * truth,
