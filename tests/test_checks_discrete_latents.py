@@ -257,6 +257,8 @@ STRAIGHT = [
     (lambda s, h: s - s.detach(), "hard is to be added"),
     (lambda s, h: h.argmax(), "wanted is a vector"),
     (lambda s, h: h, "no gradient reaches"),
+    (lambda s, h: h.clone().requires_grad_(), "another tensor"),
+    (lambda s, h: (h + s - s.detach()).sum(), "the shape is"),
     (lambda s, h: (h + s - s.detach()).detach(), "no gradient reaches"),
     (lambda s, h: h + (s - s.detach()).detach(), "no gradient reaches"),
     (lambda s, h: (h + s - s.detach()).tolist(), "no gradient reaches"),

@@ -271,7 +271,7 @@ def kl_to_uniform(answer: Callable[[Tensor], Tensor]) -> None:
 def straight_through(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
     """soft (C,) with a gradient and hard (C,) to the value of one, slope of other."""
     soft = LOGITS.softmax(0).requires_grad_()
-    hard = torch.tensor([0.0, 1.0, 0.0, 0.0], dtype=torch.float64)
+    hard = torch.tensor([0.0, 0.0, 1.0, 0.0], dtype=torch.float64)
     weights = torch.tensor([0.3, -2.0, 1.7, 0.9], dtype=torch.float64)
     given = []
 
@@ -297,7 +297,7 @@ def straight_through(answer: Callable[[Tensor, Tensor], Tensor]) -> None:
         "the value is their mean: wanted is hard's": (hard + soft.detach()) / 2,
         "the value is 0: hard is to be added": 0 * hard,
         "that is the number of the category: wanted is a vector": (
-            torch.tensor(1.0, dtype=torch.float64)
+            torch.tensor(2.0, dtype=torch.float64)
         ),
     }
     right = "hard on the way forward, soft on the way back"
@@ -314,7 +314,8 @@ def _named_slope(y, soft: Tensor, hard: Tensor, weights: Tensor) -> str:
     if not (isinstance(y, Tensor) and y.requires_grad):
         return value + "no gradient reaches soft: all that holds it is detached"
     (slope,) = torch.autograd.grad((weights * y).sum(), soft, allow_unused=True)
-    slope = torch.zeros_like(soft) if slope is None else slope
+    if slope is None:
+        return value + "no gradient reaches soft: it is another tensor that has one"
     through_argmax = torch.where(hard > 0, weights, 0.0)
     known = {
         "": weights,
