@@ -14,6 +14,7 @@ from torch import Tensor
 from vaelib.data import check_batch
 from vaelib.objectives import (
     LOG_2PI,
+    check_samples,
     elbo,
     gaussian_kl,
     gaussian_log_likelihood,
@@ -131,8 +132,7 @@ def kl_parts(mu: Tensor, sigma: Tensor, samples: int = 1000, generator=None) -> 
     (Hoffman and Johnson 2016; Chen et al. 2018, equation 2)
     """
     check_batch(mu, "mu")
-    if samples < 1:
-        raise ValueError(f"samples is {samples} but must be at least 1")
+    check_samples(samples)
     examples = len(mu)
     gaussian_kl(mu, sigma)  # checks that the two fit, and sigma > 0
     index = torch.randint(examples, (samples,), generator=generator, device=mu.device)
@@ -193,15 +193,13 @@ def mutual_information(codes: Tensor, factors: Factors, bins: int = 20) -> Tenso
     (Cover and Thomas 2006, section 2.3; the bias: Miller 1955)
     """
     _check_measured(codes, factors)
-    rows = []
+    classes = [_classes(values, bins) for values in factors.values()]
+    alone, rows = entropies(factors, bins), []  # (F,)
     for latent in codes.unbind(1):
-        row, a = [], _classes(latent, bins)
-        for values in factors.values():
-            b = _classes(values, bins)
-            pairs = a * (b.max() + 1) + b
-            joint = _entropy(pairs.bincount())
-            row.append(_entropy(a.bincount()) + _entropy(b.bincount()) - joint)
-        rows.append(torch.stack(row))
+        a = _classes(latent, bins)
+        pairs = [a * (b.max() + 1) + b for b in classes]
+        joint = torch.stack([_entropy(pair.bincount()) for pair in pairs])  # (F,)
+        rows.append(_entropy(a.bincount()) + alone - joint)
     return torch.stack(rows).clamp(min=0)
 
 
@@ -307,8 +305,9 @@ def majority_vote(variances: Tensor, fixed: Tensor) -> tuple[float, Tensor]:
     of each latent within a group, as a share of its variance over all examples; fixed
     (G,) is the factor's number. Each group votes with its calmest latent; each latent
     stands for the factor with most of its votes; the score is the share of groups that
-    are then right. Chance is the share of the commonest factor. Leave out latents that
-    never vary. Raises ValueError for shapes that do not fit. (Kim and Mnih 2018)
+    are then right. Even noise gets the share of the commonest factor, and more with few
+    groups. Leave out latents that never vary. Raises ValueError for shapes that do not
+    fit. (Kim and Mnih 2018)
     """
     check_batch(variances, "variances")
     if fixed.shape != variances.shape[:1]:

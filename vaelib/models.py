@@ -73,6 +73,17 @@ def _seeded_linears(seed: int, *sizes: tuple[int, int]) -> list[nn.Linear]:
         return [nn.Linear(inputs, outputs) for inputs, outputs in sizes]
 
 
+def _start_at_mean(model: nn.Module, data_mean: Tensor | None) -> None:
+    # Centres the input of a VAE at data_mean (D,), and its first pictures.
+    input_dim = model.img_2hid.in_features
+    model.register_buffer("data_mean", torch.zeros(input_dim))
+    if data_mean is not None:
+        model.data_mean = _check_mean(data_mean, input_dim)
+        # Clamped: a pixel that is always black would ask for a bias of -infinity.
+        model.hid_2img.bias.data.copy_(model.data_mean.logit(eps=1e-3))
+        model.hid_2img.weight.data.mul_(OUTPUT_SHRINKAGE)
+
+
 class Autoencoder(nn.Module):
     """x (B, D) to a code z (B, Z) and back, with nothing random about it.
 
@@ -147,12 +158,7 @@ class VariationalAutoEncoder(nn.Module):
         self.z_2hid, self.hid_2img = _seeded_linears(
             seed + 1, (z_dim, h_dim), (h_dim, input_dim)
         )
-        self.register_buffer("data_mean", torch.zeros(input_dim))
-        if data_mean is not None:
-            self.data_mean = _check_mean(data_mean, input_dim)
-            # Clamped: a pixel that is always black would ask for a bias of -infinity.
-            self.hid_2img.bias.data.copy_(self.data_mean.logit(eps=1e-3))
-            self.hid_2img.weight.data.mul_(OUTPUT_SHRINKAGE)
+        _start_at_mean(self, data_mean)
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """mu and sigma of q(z|x), sigma > 0: (B, D) to two of (B, Z)."""
@@ -225,11 +231,7 @@ class MixedVariationalAutoEncoder(nn.Module):
         self.latents_2hid, self.hid_2img = _seeded_linears(
             seed + 1, (z_dim + categories, h_dim), (h_dim, input_dim)
         )
-        self.register_buffer("data_mean", torch.zeros(input_dim))
-        if data_mean is not None:
-            self.data_mean = _check_mean(data_mean, input_dim)
-            self.hid_2img.bias.data.copy_(self.data_mean.logit(eps=1e-3))
-            self.hid_2img.weight.data.mul_(OUTPUT_SHRINKAGE)
+        _start_at_mean(self, data_mean)
 
     def encode_both(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """mu and sigma (B, Z) of q(z|x), and the logits (B, C) of q(y|x)."""

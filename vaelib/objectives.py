@@ -177,7 +177,8 @@ class Elbo(NamedTuple):
         return self.log_likelihood - self.kl
 
 
-def _check_samples(samples: int) -> None:
+def check_samples(samples: int) -> None:
+    """Raise ValueError if `samples` is below 1."""
     if samples < 1:
         raise ValueError(f"samples is {samples} but must be at least 1")
 
@@ -189,7 +190,7 @@ def elbo(model, x: Tensor, samples: int = 1, generator=None) -> Elbo:
     and kl_per_latent (B, Z), in nats; its `.elbo` is an unbiased estimate of the bound.
     Raises ValueError for samples < 1. (Kingma and Welling 2014, equation 7)
     """
-    _check_samples(samples)
+    check_samples(samples)
     mu, sigma = model.encode(x)
     z = sample_gaussian(mu, sigma, generator, samples)  # (K, B, Z)
     log_likelihood = model.log_likelihood(x, z).mean(0)  # (B,)
@@ -231,7 +232,7 @@ def mixed_elbo(model, x: Tensor, samples: int = 1, generator=None) -> MixedElbo:
     Raises ValueError for samples < 1. (Kingma et al. 2014, equation 7, where z too
     depends on y)
     """
-    _check_samples(samples)
+    check_samples(samples)
     mu, sigma, logits = model.encode_both(x)
     z = sample_gaussian(mu, sigma, generator, samples)  # (K, B, Z)
     each = model.log_likelihood_of_all(x, z).mean(0)  # (B, C)
@@ -284,7 +285,7 @@ def importance_weighted_bound(model, x: Tensor, samples: int, generator=None) ->
     x (B, D). Returns (B,), in nats; with K = 1 it is an ELBO whose KL is sampled too.
     Raises ValueError for samples < 1. (Burda, Grosse and Salakhutdinov 2016)
     """
-    _check_samples(samples)
+    check_samples(samples)
     mu, sigma = model.encode(x)
     z = sample_gaussian(mu, sigma, generator, samples)  # (K, B, Z)
     log_weight = (

@@ -21,9 +21,7 @@ SETTINGS = {"epochs": 20, "batch_size": 250, "learning_rate": 0.014, "device": "
 BETA_START = 20
 ANNEALING = SETTINGS | {"epochs": 4, "learning_rate": 0.02}
 AFTER = SETTINGS | {"epochs": 10, "learning_rate": 0.005}
-
-
-CATS = 40_000
+CATS = 40_000  # to train on
 
 
 class Recipe(NamedTuple):
